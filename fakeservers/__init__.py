@@ -1,0 +1,1 @@
+"""Fake mail servers that take on a provider's manners."""
