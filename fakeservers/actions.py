@@ -1,0 +1,105 @@
+"""What a protocol core asks of the wire. Cores return these; `fakeservers.wire` carries them out in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+__all__ = ["Action", "Cut", "End", "Ending", "Inflate", "Pace", "Send", "Session", "StartTls", "TlsFacts", "Wait"]
+
+Ending = Literal["close", "reset", "half-close", "stall", "abandon-tls"]
+"""How a connection stops: FIN after all data, RST, FIN of our half only, silence with the socket open,
+or FIN without TLS close_notify."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How bytes are cut into segments. `positions` are offsets; `step` cuts every so many bytes; `every` is the
+    real pause in seconds between segments; `hold` keeps the bytes back to leave with the next ones."""
+
+    positions: tuple[int, ...] = ()
+    step: int = 0
+    every: float = 0.0
+    hold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    data: bytes
+    pace: Pace | None = None
+    rule: str | None = None
+    secret: bool = False
+    """The bytes prove a password (a SCRAM signature, a CRAM challenge's answer): the transcript masks them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Real seconds in which nothing is read or sent."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """Begin the TLS handshake as the server; the wire asks the rules at the point `tls` what goes wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Break the connection once the client has sent `after` more bytes."""
+
+    after: int
+    how: Ending = "reset"
+    rule: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inflate:
+    """From here on both directions are raw DEFLATE (RFC 4978)."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    how: Ending = "close"
+    rule: str | None = None
+
+
+Action = Send | Wait | StartTls | Cut | Inflate | End
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFacts:
+    """What the handshake settled: version (`TLSv1.3`), cipher name, SNI or None, client certificate (DER) or None,
+    and the name of the server certificate's defect or None."""
+
+    version: str
+    cipher: str
+    sni: str | None = None
+    client_certificate: bytes | None = None
+    certificate: str | None = None
+
+
+class Session(Protocol):
+    """The seam between a protocol core and the wire. No method may block or touch a socket."""
+
+    idle: float
+    """Real seconds of silence after which `timed_out` is called."""
+
+    def connect(self) -> list[Action]:
+        """The connection stands, implicit TLS included: greet."""
+
+    def receive(self, data: bytes) -> list[Action]:
+        """Bytes from the client, cut anywhere. After a `StartTls` or `End` in the answer nothing more is read from
+        what was already given: plaintext behind STARTTLS is dropped by the core."""
+
+    def tls_started(self, facts: TlsFacts) -> list[Action]:
+        """The handshake that the core asked for has succeeded."""
+
+    def stirred(self) -> list[Action]:
+        """The mail store changed under this session (IDLE); only called after the session asked to be woken."""
+
+    def timed_out(self) -> list[Action]:
+        """The client was silent for `idle` seconds: say so and end."""
+
+    def closed(self) -> None:
+        """The connection is gone; release locks and record what was left unread."""

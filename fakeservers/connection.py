@@ -1,0 +1,143 @@
+"""One connection as the cores and the rules see it: facts and counts, no socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from fakeservers.actions import TlsFacts
+from fakeservers.mailstore import Account
+from fakeservers.rules import Effect
+from fakeservers.tally import Tally
+from fakeservers.templates import render
+from fakeservers.transcript import NOTHING
+
+if TYPE_CHECKING:
+    from fakeservers.site import Site
+
+__all__ = ["Connection"]
+
+
+class Connection:
+    """Facts of one connection. `protocol` is smtp, imap or pop3; `service` the listener's name."""
+
+    __slots__ = (
+        "account", "claimed", "client", "ehlo", "facts", "id", "mechanism", "protocol", "service", "site", "tally",
+        "tls", "variables", "wake",
+    )  # fmt: skip
+
+    def __init__(self, site: Site, number: int, service: str, protocol: str, client: str) -> None:
+        self.site = site
+        self.id = number
+        self.service = service
+        self.protocol = protocol
+        self.client = client
+        self.tls: TlsFacts | None = None
+        self.account: Account | None = None
+        self.claimed: Account | None = None
+        """The account that a login under way names; rules on `account.*` look at it before success too."""
+        self.mechanism: str | None = None
+        self.ehlo: str | None = None
+        self.tally = Tally()
+        self.facts: dict[str, object] = {}
+        """Facts that outlive one command: `sender`, `recipients`, `mailbox`."""
+        self.variables: Mapping[str, str] | None = None
+        self.wake: Callable[[], None] = lambda: None
+        """Asks the wire to call the session's `stirred` soon."""
+
+    @property
+    def tls_version(self) -> str | None:
+        return self.tls.version if self.tls else None
+
+    # --- login
+
+    def login(self, account: Account, mechanism: str) -> None:
+        """The client is `account` from here on."""
+        self.account, self.mechanism = account, mechanism
+        account.sessions[self.protocol] = account.sessions.get(self.protocol, 0) + 1
+        self.count("logins")
+        self.event(f"logged in as {account.address} by {mechanism}", {"event": "login", "mechanism": mechanism})
+
+    def release(self) -> None:
+        """The connection is gone, or its login is."""
+        if self.account is not None:
+            self.account.sessions[self.protocol] -= 1
+            self.account = None
+
+    # --- rules
+
+    def consult(self, command: str, **facts: object) -> Effect | None:
+        """The rules' word at this protocol's point `command`."""
+        return self.site.rules.consult(f"{self.protocol}.{command}", self, **facts)
+
+    def fact(self, key: str, within: float | None) -> object:
+        """A fact by its condition key, see `fakeservers.rules`."""
+        match key:
+            case "tls":
+                return self.tls_version
+            case "service":
+                return self.service
+            case "client":
+                return self.client
+            case "ehlo":
+                return self.ehlo
+            case "authenticated":
+                return self.account is not None
+            case "mechanism":
+                return self.mechanism
+            case "username":
+                account = self.account or self.claimed
+                return account.address if account else None
+            case "sni":
+                return self.tls.sni if self.tls else None
+        scope, dot, name = key.partition(".")
+        if not dot:
+            return self.facts.get(key)
+        if scope == "account":
+            account = self.account or self.claimed
+            if account is None:
+                return None
+            if name == "sessions":
+                return account.sessions.get(self.protocol, 0)
+            if name in account.properties:
+                return account.properties[name]
+            return self._count(account.tally, name, within)
+        if scope == "host":
+            return self.site.sessions if name == "sessions" else self._count(self.site.tally, name, within)
+        return self._count(self.tally, name, within)
+
+    def _count(self, tally: Tally, name: str, within: float | None) -> int:
+        return tally.total(name) if within is None else tally.within(name, self.site.clock.now(), within)
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Count for this connection, its account and the host."""
+        now = self.site.clock.now()
+        self.tally.add(name, now, amount)
+        self.site.tally.add(name, now, amount)
+        if self.account is not None:
+            self.account.tally.add(name, now, amount)
+
+    # --- words
+
+    def text(self, template: str, **values: object) -> str:
+        """A profile's or rule's text with its placeholders filled."""
+        if "{" not in template:
+            return template
+        if self.variables is None:
+            self.variables = self.site.variables()
+        return render(template, {**self.site.dynamic(self), **self.variables, **values})
+
+    # --- transcript
+
+    def heard(self, data: bytes, *, body: bool = False, masked: bool = False) -> None:
+        """The client said `data`: one command, line, literal or message. `masked`: the caller has hidden a password."""
+        self.site.transcript.add(self.id, self.service, "C", data, tls=self.tls_version, body=body, masked=masked)
+
+    def secret(self, kind: str = "password") -> None:
+        """The client sent a credential over this channel; said by cores that mask by position."""
+        self.site.transcript.secret_seen(self.id, self.service, self.tls_version, kind)
+
+    def event(self, text: str, facts: Mapping[str, object] = NOTHING, rule: str | None = None) -> None:
+        self.site.transcript.add(
+            self.id, self.service, "*", text.encode(), tls=self.tls_version, rule=rule, facts=facts
+        )

@@ -1,0 +1,46 @@
+"""The points of a dialogue at which rules can act."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+__all__ = ["POINTS", "known_point"]
+
+_COMMON = {
+    "connect": "the client has connected (and, on implicit TLS, shaken hands): the greeting",
+    "tls": "a TLS handshake is about to begin",
+    "auth": "an AUTH, AUTHENTICATE, LOGIN or USER/PASS/APOP exchange begins",
+    "auth-step": "the client's next answer in a SASL exchange",
+    "credentials": "credentials were checked; the answer is not said yet",
+    "unknown": "a command that the server does not know",
+}
+_COMMANDS = {
+    "smtp": "helo ehlo starttls mail rcpt data bdat rset noop quit vrfy expn help etrn",
+    "imap": "capability noop logout starttls select examine create delete rename subscribe unsubscribe list lsub "
+    "status append check close expunge search fetch store copy move uid idle namespace id enable unselect getquota "
+    "getquotaroot setquota getacl myrights listrights getmetadata setmetadata sort thread notify compress xlist "
+    "done",
+    "pop3": "user pass apop stat list retr dele noop rset quit top uidl capa stls utf8 lang",
+}
+_EXTRA = {
+    "smtp.message": "the final dot (or BDAT LAST) has come; nothing is stored or answered yet",
+    "http.request": "a request to the OAuth2 or Graph endpoints",
+}
+
+POINTS: dict[str, str] = {
+    **{f"{protocol}.{point}": text for protocol in _COMMANDS for point, text in _COMMON.items()},
+    **{
+        f"{protocol}.{command}": f"the {command.upper()} command"
+        for protocol, commands in _COMMANDS.items()
+        for command in commands.split()
+    },
+    **_EXTRA,
+}
+
+
+def known_point(point: str) -> None:
+    """Raises ValueError, naming what there is, for a point (or a pattern like `smtp.*`) that matches none."""
+    from fakeservers.rules import unknown
+
+    if not any(fnmatchcase(each, point) for each in POINTS):
+        raise ValueError(unknown("point", point, POINTS))

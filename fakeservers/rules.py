@@ -1,0 +1,452 @@
+"""The one mechanism: at a point of a dialogue, under conditions, act.
+
+A provider's quirks, a scenario's faults and `serve --rules` are all rules. Rules at a point are read in order: every
+rule whose conditions hold acts, and the first that answers (a reply, or an end of the connection) ends the reading.
+A reply that accepts (2xx, 3xx, OK, +OK) lets the command have its effect; one that refuses stops it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from random import Random
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from fakeservers.actions import Action, Cut, End, Ending, Pace, Send, Wait
+from fakeservers.durations import Duration
+from fakeservers.points import POINTS, known_point
+from fakeservers.templates import placeholders
+
+if TYPE_CHECKING:
+    from fakeservers.connection import Connection
+
+__all__ = ["Act", "Capabilities", "Condition", "Effect", "Moment", "Rule", "RuleBook", "fact_names"]
+
+Scalar = str | int | float | bool | None
+
+FACTS: Mapping[str, str] = {
+    "tls": "true under TLS, or the version as text (`TLSv1.2`)",
+    "service": "smtp, submission, smtps, imap, imaps, pop3, pop3s",
+    "command": "the command's name in lower case",
+    "argument": "what follows the command, without the line end",
+    "ehlo": "the name given in EHLO or HELO; null before",
+    "authenticated": "true after a successful login",
+    "mechanism": "the SASL mechanism in upper case, or `LOGIN` / `USER` / `APOP` for the plain commands",
+    "username": "the name that the client claims",
+    "credentials": "right, wrong, unknown-user or expired (at `*.credentials`)",
+    "address": "the address in MAIL or RCPT, without brackets; empty for the null reverse-path",
+    "domain": "its domain",
+    "sender": "the reverse-path of this transaction",
+    "parameters": "MAIL or RCPT parameters as one text",
+    "recipients": "recipients of this transaction, this one included at `smtp.rcpt`",
+    "size": "octets: declared at MAIL, real at `message`, of the literal at APPEND",
+    "smtputf8": "true when the transaction uses it",
+    "eight_bit": "true when the message has octets over 127",
+    "bare_lf": "true when the message has LF without CR, or CR without LF",
+    "from_header": "the addr-spec of the message's From",
+    "subject": "the message's Subject, decoded",
+    "mailbox": "the mailbox that the command names or has selected",
+    "items": "FETCH items or the SEARCH program as they came",
+    "client": "the client's IP address",
+    "sni": "the server name of the TLS handshake, or null",
+}
+SCOPES = ("connection", "account", "host")
+COUNTERS = (
+    "messages",
+    "recipients",
+    "connections",
+    "sessions",
+    "logins",
+    "failed_logins",
+    "commands",
+    "bad_commands",
+    "octets",
+)
+
+
+def fact_names() -> dict[str, str]:
+    """Every plain condition key with its meaning."""
+    return dict(FACTS)
+
+
+class Condition(BaseModel):
+    """A test on one fact: all given parts must hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    equals: Scalar | list[Scalar] = None
+    not_: Scalar | list[Scalar] = Field(default=None, alias="not")
+    glob: str | None = None
+    regex: str | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    every: int | None = Field(default=None, gt=0, description="true for each multiple of this number")
+    within: Duration | None = Field(default=None, description="counters: the window, e.g. 24h")
+    present: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: object) -> object:
+        return value if isinstance(value, dict | Condition) else {"equals": value}
+
+    @field_validator("regex")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                re.compile(value)
+            except re.error as error:
+                raise ValueError(f"not a regular expression: {error}") from None
+        return value
+
+    def test(self, value: object) -> bool:
+        """Texts are compared without case; a list means any of them."""
+        given = self.model_fields_set
+        if "present" in given and (value is not None) != self.present:
+            return False
+        if "equals" in given and not _among(value, self.equals):
+            return False
+        if "not_" in given and _among(value, self.not_):
+            return False
+        if self.glob is not None and not fnmatchcase(str(value or "").lower(), self.glob.lower()):
+            return False
+        if self.regex is not None and not re.search(self.regex, str(value or ""), re.IGNORECASE):
+            return False
+        if self.at_least is None and self.at_most is None and self.every is None:
+            return True
+        if not isinstance(value, int | float):
+            return False
+        if self.at_least is not None and value < self.at_least:
+            return False
+        if self.at_most is not None and value > self.at_most:
+            return False
+        return self.every is None or value % self.every == 0
+
+
+def _among(value: object, wanted: Scalar | list[Scalar]) -> bool:
+    if isinstance(wanted, list):
+        return any(_among(value, one) for one in wanted)
+    if isinstance(wanted, bool) or wanted is None:
+        return bool(value) == wanted if isinstance(wanted, bool) else value is None
+    if isinstance(wanted, str):
+        return value is not None and str(value).casefold() == wanted.casefold()
+    return value == wanted
+
+
+class Capabilities(BaseModel):
+    """A change of what is advertised: EHLO keywords, IMAP capabilities, CAPA lines (matched by their first word, or
+    `AUTH=X` whole)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    add: list[str] = []
+    remove: list[str] = []
+    only: list[str] | None = None
+
+    def apply(self, offered: Sequence[str]) -> list[str]:
+        kept = list(offered) if self.only is None else list(self.only)
+        gone = {word.upper() for word in self.remove}
+        kept = [line for line in kept if line.upper() not in gone and line.upper().split(" ")[0] not in gone]
+        return kept + [line for line in self.add if line not in kept]
+
+
+class Act(BaseModel):
+    """What a rule does. Every part is optional; several may stand together."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reply: str | None = Field(
+        default=None,
+        description="said instead of the server's own answer, line by line; for IMAP `OK`, `NO`, `BAD` lines get the "
+        "command's tag, `*` and `+` lines stay; empty: nothing is said",
+    )
+    line_end: Literal["crlf", "lf", "cr", "none"] = "crlf"
+    untagged: str | None = Field(default=None, description="lines sent before the answer")
+    append: str | None = Field(
+        default=None, description="bytes right behind the answer in one segment; escapes as \\r\\n"
+    )
+    capabilities: Capabilities | None = None
+    delay: Annotated[float, Field(ge=0, le=120)] = Field(default=0, description="real seconds before the answer")
+    split: list[int] | Literal["lines", "octets"] | None = Field(default=None, description="where to cut into segments")
+    every: Annotated[float, Field(ge=0, le=60)] = Field(default=0, description="real seconds between segments")
+    hold: bool = Field(default=False, description="keep the answer back and send it with the next one")
+    truncate: int | None = Field(default=None, ge=0, description="send only so many octets of the answer")
+    cut: int | None = Field(
+        default=None, ge=0, description="break the connection after so many more octets from the client"
+    )
+    then: Literal["continue"] | Ending = "continue"
+    certificate: str | None = Field(default=None, description="the defect of the certificate shown (at `*.tls`)")
+    handshake: str | None = Field(default=None, description="what goes wrong with the handshake (at `*.tls`)")
+    deliver: bool | None = Field(
+        default=None, description="at `smtp.message`: store the message or not, whatever the reply"
+    )
+    set: dict[str, Scalar] = Field(default={}, description="account properties to set")
+    advance: Duration | None = Field(default=None, description="move the host's clock")
+
+    @property
+    def answers(self) -> bool:
+        return self.reply is not None or self.then != "continue"
+
+
+class Rule(Act):
+    """A point, conditions, and what happens there."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    at: str | list[str] = Field(description="one point or several, e.g. smtp.mail")
+    when: dict[str, Condition] = {}
+    in_turn: list[Act] = Field(
+        default=[], description="the nth time this rule fires it does the nth of these; the last repeats"
+    )
+    source: str | None = None
+
+    @field_validator("at")
+    @classmethod
+    def _point(cls, value: str | list[str]) -> str | list[str]:
+        for point in [value] if isinstance(value, str) else value:
+            known_point(point)
+        return value
+
+    @field_validator("when")
+    @classmethod
+    def _facts(cls, value: dict[str, Condition]) -> dict[str, Condition]:
+        for key in value:
+            known_fact(key)
+        return value
+
+    @field_validator("reply", "untagged")
+    @classmethod
+    def _placeholders(cls, value: str | None) -> str | None:
+        if value is not None:
+            placeholders(value)
+        return value
+
+    @property
+    def points(self) -> list[str]:
+        return [self.at] if isinstance(self.at, str) else self.at
+
+
+def known_fact(key: str) -> None:
+    """Raises ValueError, naming what there is, for a condition key that no core could ever set."""
+    scope, dot, name = key.partition(".")
+    if key in FACTS or key == "probability" or (dot and scope == "header"):
+        return
+    if dot and scope == "nth" and name in SCOPES:
+        return
+    if dot and scope == "account" and name:
+        return
+    if dot and scope in SCOPES and name in COUNTERS:
+        return
+    known = [*FACTS, "probability", "header.<name>", *(f"nth.{s}" for s in SCOPES), "account.<property>",
+             *(f"{s}.{c}" for s in SCOPES for c in COUNTERS)]  # fmt: skip
+    raise ValueError(unknown("condition", key, known))
+
+
+def unknown(what: str, given: str, known: Iterable[str]) -> str:
+    """The message for a name that does not exist: with the nearest one, and the list."""
+    from difflib import get_close_matches
+
+    names = sorted(known)
+    near = get_close_matches(given, names, n=1)
+    hint = f'did you mean "{near[0]}"? ' if near else ""
+    shown = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
+    return f'unknown {what} "{given}": {hint}(known: {shown})'
+
+
+@dataclass(slots=True)
+class Moment:
+    """What the server knows when a point is reached: the connection, and the facts of this command."""
+
+    connection: Connection
+    facts: dict[str, object] = field(default_factory=dict)
+
+    def value(self, key: str, within: float | None) -> object:
+        if key in self.facts:
+            return self.facts[key]
+        return self.connection.fact(key, within)
+
+
+@dataclass(slots=True)
+class Effect:
+    """What the matching rules want at this point, merged; an earlier rule's word stands."""
+
+    rule: str
+    acts: list[Act]
+
+    @property
+    def reply(self) -> Act | None:
+        """The act that says something instead of the server, if any."""
+        return next((act for act in self.acts if act.reply is not None), None)
+
+    @property
+    def ending(self) -> Ending | None:
+        return next((act.then for act in self.acts if act.then != "continue"), None)
+
+    @property
+    def deliver(self) -> bool | None:
+        return next((act.deliver for act in self.acts if act.deliver is not None), None)
+
+    @property
+    def certificate(self) -> str | None:
+        return next((act.certificate for act in self.acts if act.certificate is not None), None)
+
+    @property
+    def handshake(self) -> str | None:
+        return next((act.handshake for act in self.acts if act.handshake is not None), None)
+
+    @property
+    def untagged(self) -> list[str]:
+        return [line for act in self.acts if act.untagged is not None for line in act.untagged.splitlines()]
+
+    def capabilities(self, offered: Sequence[str]) -> list[str]:
+        for act in self.acts:
+            if act.capabilities is not None:
+                offered = act.capabilities.apply(offered)
+        return list(offered)
+
+    def around(self, answer: bytes, *, secret: bool = False) -> list[Action]:
+        """The actions that send `answer` the way the rules want it: waits, segments, truncation, and the end."""
+        actions: list[Action] = []
+        delay = sum(act.delay for act in self.acts)
+        if delay:
+            actions.append(Wait(delay))
+        for act in self.acts:
+            if act.append is not None:
+                answer += unescape(act.append)
+            if act.truncate is not None:
+                answer = answer[: act.truncate]
+        if answer:
+            actions.append(Send(answer, self._segments(answer), self.rule, secret))
+        actions += [Cut(act.cut, "reset", self.rule) for act in self.acts if act.cut is not None]
+        if self.ending is not None:
+            actions.append(End(self.ending, self.rule))
+        return actions
+
+    def _segments(self, answer: bytes) -> Pace | None:
+        for act in self.acts:
+            if act.split is not None or act.hold or act.every:
+                positions: tuple[int, ...] = ()
+                if isinstance(act.split, list):
+                    positions = tuple(act.split)
+                elif act.split == "lines":
+                    positions = tuple(match.end() for match in re.finditer(rb"\n", answer))
+                step = 1 if act.split == "octets" or (act.split is None and act.every) else 0
+                return Pace(positions, step, act.every, act.hold)
+        return None
+
+
+def unescape(text: str) -> bytes:
+    r"""Bytes of a text with \r, \n, \t, \0, \xNN and \\ escapes."""
+    simple = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
+    out = bytearray()
+    for plain, escape, code in re.findall(r"([^\\]+)|\\(?:x([0-9a-fA-F]{2})|(.))", text, re.DOTALL):
+        if plain:
+            out += plain.encode()
+        elif escape:
+            out.append(int(escape, 16))
+        else:
+            out += simple.get(code, b"\\" + code.encode())
+    return bytes(out)
+
+
+class _Compiled:
+    """One rule ready to run: plain conditions first, then probability, then the count."""
+
+    __slots__ = ("fired", "nth", "plain", "probability", "rule", "seen")
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.plain = [
+            (key, condition, condition.within)
+            for key, condition in rule.when.items()
+            if key != "probability" and not key.startswith("nth.")
+        ]
+        chance = rule.when.get("probability")
+        self.probability = None if chance is None else float(chance.equals)  # type: ignore[arg-type]
+        self.nth = [(key.partition(".")[2], cond) for key, cond in rule.when.items() if key.startswith("nth.")]
+        self.seen: dict[object, int] = {}
+        self.fired = 0
+
+    def holds(self, moment: Moment, random: Random) -> bool:
+        for key, condition, within in self.plain:
+            if not condition.test(moment.value(key, within)):
+                return False
+        if self.probability is not None and random.random() >= self.probability:
+            return False
+        counts = [(condition, self._count(scope, moment)) for scope, condition in self.nth]
+        return all(condition.test(count) for condition, count in counts)
+
+    def _count(self, scope: str, moment: Moment) -> int:
+        key: object = scope
+        if scope == "connection":
+            key = moment.connection.id
+        elif scope == "account" and moment.connection.account is not None:
+            key = ("account", moment.connection.account.address)
+        self.seen[key] = self.seen.get(key, 0) + 1
+        return self.seen[key]
+
+    def act(self) -> list[Act]:
+        acts: list[Act] = [self.rule]
+        if self.rule.in_turn:
+            acts.insert(0, self.rule.in_turn[min(self.fired, len(self.rule.in_turn) - 1)])
+        self.fired += 1
+        return acts
+
+
+class RuleBook:
+    """The rules of one host, sorted by point. A point without rules costs one dictionary look-up."""
+
+    def __init__(self, rules: Iterable[Rule], random: Random) -> None:
+        self._random = random
+        self._points: dict[str, list[_Compiled]] = {}
+        self.advance: Callable[[float], None] = lambda seconds: None
+        self.rules: list[Rule] = []
+        for rule in rules:
+            self._enter(rule, first=False)
+
+    def add(self, rules: Iterable[Rule]) -> None:
+        """Put rules before those that stand, while the host runs."""
+        for rule in reversed(list(rules)):
+            self._enter(rule, first=True)
+
+    def remove(self, name: str) -> None:
+        self.rules = [rule for rule in self.rules if rule.name != name]
+        for compiled in self._points.values():
+            compiled[:] = [one for one in compiled if one.rule.name != name]
+
+    def _enter(self, rule: Rule, *, first: bool) -> None:
+        compiled = _Compiled(rule)
+        self.rules.insert(0 if first else len(self.rules), rule)
+        for point in rule.points:
+            for each in POINTS if point == "*" else [p for p in POINTS if fnmatchcase(p, point)]:
+                at = self._points.setdefault(each, [])
+                at.insert(0 if first else len(at), compiled)
+
+    def has(self, point: str) -> bool:
+        return bool(self._points.get(point))
+
+    def consult(self, point: str, connection: Connection, **facts: object) -> Effect | None:
+        """What the rules want at `point`, or None: the server does as it would."""
+        compiled = self._points.get(point)
+        if not compiled:
+            return None
+        moment = Moment(connection, facts)
+        acts: list[Act] = []
+        names = []
+        for one in compiled:
+            if not one.holds(moment, self._random):
+                continue
+            fired = one.act()
+            acts += fired
+            names.append(one.rule.name)
+            for act in fired:
+                if act.set and connection.account is not None:
+                    connection.account.properties.update(act.set)
+                if act.advance is not None:
+                    self.advance(act.advance)
+            if any(act.answers for act in fired):
+                break
+        return Effect("+".join(names), acts) if acts else None

@@ -1,0 +1,59 @@
+"""What all connections of one host share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from email.utils import format_datetime
+from random import Random
+from typing import TYPE_CHECKING
+
+from fakeservers.clock import Clock
+from fakeservers.mailstore import MailStore
+from fakeservers.profile import Profile
+from fakeservers.rules import RuleBook
+from fakeservers.tally import Tally
+from fakeservers.templates import generate
+from fakeservers.transcript import Secrets, Transcript
+
+if TYPE_CHECKING:
+    from fakeservers.connection import Connection
+
+__all__ = ["Site"]
+
+
+@dataclass(slots=True, eq=False)
+class Site:
+    """Profile, rules, store, clock and transcript of one host; `random` is seeded, so runs repeat."""
+
+    profile: Profile
+    rules: RuleBook
+    store: MailStore
+    clock: Clock
+    secrets: Secrets
+    transcript: Transcript
+    random: Random
+    tally: Tally = field(default_factory=Tally)
+    sessions: int = 0
+    """Connections open now."""
+
+    def host_name(self, service: str) -> str:
+        return self.profile.services[service].host  # type: ignore[index]
+
+    def variables(self) -> dict[str, str]:
+        """A connection's own ids, in the forms that the profile gives."""
+        return {name: generate(pattern, self.random) for name, pattern in self.profile.variables.items()}
+
+    def dynamic(self, connection: Connection) -> dict[str, object]:
+        """The placeholders that every text may use; cores add their command's own."""
+        date = self.clock.date()
+        return {
+            "client_ip": connection.client,
+            "host": self.host_name(connection.service),
+            "user": connection.fact("username", None) or "",
+            "arg": "",
+            "size_limit": self.profile.smtp.size_limit,
+            "unix_time": int(self.clock.now()),
+            "date": format_datetime(date),
+            "iso_time": date.strftime("%Y-%m-%dT%H:%M:%S.") + f"{date.microsecond // 1000:03d}Z",
+            "sp": " ",
+        }

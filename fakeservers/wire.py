@@ -1,0 +1,365 @@
+"""The one transport: carries out what a protocol core asks, over TCP and TLS, as slowly or brokenly as rules want.
+
+TLS runs on memory buffers rather than on asyncio's own layer: implicit TLS and every upgrade are one path, bytes can
+be placed before, into and after a handshake, and an idle connection costs a tenth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import struct
+import traceback
+from collections import deque
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TYPE_CHECKING, cast
+
+from fakeservers.actions import Action, Cut, End, Ending, Pace, Send, Session, StartTls, TlsFacts, Wait
+from fakeservers.certificates import server_context
+from fakeservers.connection import Connection
+
+if TYPE_CHECKING:
+    from fakeservers.host import Listener
+
+__all__ = ["HANDSHAKE_FAULTS", "Wire"]
+
+LINGER = 2.0
+"""Seconds for which a closed connection still swallows the client's bytes, lest a RST destroys the last reply."""
+SEGMENT_PAUSE = 0.002
+PENDING_LIMIT = 1 << 20
+
+HANDSHAKE_FAULTS: dict[str, tuple[bytes, Ending]] = {
+    "stall": (b"", "stall"),
+    "close": (b"", "close"),
+    "reset": (b"", "reset"),
+    "alert": (b"\x15\x03\x03\x00\x02\x02\x28", "close"),
+    "plaintext": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "close"),
+}
+"""Fault: what is sent instead of a ServerHello, and how the connection ends."""
+
+
+class Wire(asyncio.Protocol):
+    """One TCP connection of a listener, from accept to close."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._site = listener.site
+        self._queue: deque[Action] = deque()
+        self._pending = bytearray()
+        self._held = bytearray()
+        self._busy = False
+        self._choked = False
+        self._ended: Ending | None = None
+        self._eof = False
+        self._budget: Cut | None = None
+        self._tls: ssl.SSLObject | None = None
+        self._shaking = False
+        self._defect: str | None = None
+        self._sni: str | None = None
+        self._stirring = False
+
+    # --- asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._loop = asyncio.get_running_loop()
+        peer = transport.get_extra_info("peername") or ("unknown",)
+        listener = self._listener
+        self.connection = Connection(
+            self._site, listener.next_connection(), listener.service, listener.protocol, str(peer[0])
+        )
+        self.connection.wake = self._wake
+        self._session: Session = listener.session(self.connection)
+        listener.opened(self)
+        self.active = self._loop.time()
+        self.connection.event("connected", {"event": "connect"})
+        if listener.implicit_tls:
+            self._perform([StartTls()])
+        else:
+            self._ask(self._session.connect)
+
+    def data_received(self, data: bytes) -> None:
+        self.active = self._loop.time()
+        if self._ended:
+            return
+        if self._tls is None:
+            self._feed(data)
+            return
+        self._incoming.write(data)
+        if self._shaking:
+            self._shake()
+        if self._tls is not None and not self._shaking:
+            self._decrypt(self._tls)
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        if self._ended in ("stall", "half-close"):
+            return self._ended == "stall"
+        if not self._busy:
+            self._transport.close()
+        return self._busy
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._queue.clear()
+        how = "reset by the client" if isinstance(exc, ConnectionResetError) else "closed"
+        try:
+            self._session.closed()
+        except Exception:  # noqa: BLE001 a defect of ours must surface as the host's error, not die in the loop
+            self._listener.failed(traceback.format_exc())
+        self.connection.event(how, {"event": "closed", "by": "server" if self._ended else "client"})
+        self.connection.release()
+        self._listener.gone(self)
+
+    def pause_writing(self) -> None:
+        self._choked = True
+
+    def resume_writing(self) -> None:
+        self._choked = False
+        self._proceed()
+
+    # --- for the host
+
+    def abort(self) -> None:
+        self._ended = self._ended or "close"
+        self._transport.abort()
+
+    def check_idle(self, now: float) -> None:
+        if not (self._ended or self._busy) and now - self.active > self._session.idle:
+            self._ask(self._session.timed_out)
+
+    # --- between core and socket
+
+    def _wake(self) -> None:
+        if not self._stirring:
+            self._stirring = True
+            self._loop.call_soon(self._stir)
+
+    def _stir(self) -> None:
+        self._stirring = False
+        if not (self._ended or self._busy):
+            self._ask(self._session.stirred)
+
+    def _feed(self, data: bytes) -> None:
+        if self._budget is not None:
+            if len(data) >= self._budget.after:
+                cut, self._budget = self._budget, None
+                self._feed(data[: cut.after])
+                self._queue.clear()
+                self._end(cut.how, cut.rule)
+                return
+            self._budget = Cut(self._budget.after - len(data), self._budget.how, self._budget.rule)
+        if self._busy or self._choked or self._pending:
+            self._pending += data
+            if len(self._pending) > PENDING_LIMIT:
+                self._transport.pause_reading()
+            return
+        self._give(data)
+
+    def _give(self, data: bytes) -> None:
+        try:
+            actions = self._session.receive(data)
+        except Exception:  # noqa: BLE001 no input may stop the host; the defect is reported by it
+            self._listener.failed(traceback.format_exc())
+            actions = [End("close")]
+        self._perform(actions)
+
+    def _ask(self, question: Callable[[], list[Action]]) -> None:
+        try:
+            actions = question()
+        except Exception:  # noqa: BLE001 as above
+            self._listener.failed(traceback.format_exc())
+            actions = [End("close")]
+        self._perform(actions)
+
+    def _perform(self, actions: list[Action]) -> None:
+        self._queue.extend(actions)
+        if not self._busy:
+            self._run()
+
+    def _run(self) -> None:
+        while self._queue and not self._ended:
+            action = self._queue.popleft()
+            match action:
+                case Send(data, None):
+                    self._write(data, action.rule, secret=action.secret)
+                case Send():
+                    self._queue.extendleft(reversed(_segments(action)))
+                    if action.pace is not None and action.pace.hold:
+                        self._hold(action)
+                case Wait(seconds):
+                    self._busy = True
+                    self._loop.call_later(seconds, self._waited)
+                    return
+                case StartTls():
+                    self._begin_tls()
+                    if self._shaking or self._ended:
+                        return
+                case Cut():
+                    self._budget = action
+                case End(how):
+                    self._end(how, action.rule)
+        self._proceed()
+
+    def _waited(self) -> None:
+        self._busy = False
+        self._run()
+
+    def _proceed(self) -> None:
+        """Give the core what came while it could not read."""
+        if self._ended or self._busy or self._choked:
+            return
+        if self._pending:
+            data = bytes(self._pending)
+            self._pending.clear()
+            self._transport.resume_reading()
+            self._give(data)
+        elif self._eof:
+            self._transport.close()
+
+    def _hold(self, action: Send) -> None:
+        self._held += action.data
+
+    def _write(self, data: bytes, rule: str | None, *, secret: bool = False) -> None:
+        if self._held:
+            data = bytes(self._held) + data
+            self._held.clear()
+        if not data:
+            return
+        connection = self.connection
+        shown = b"***\r\n" if secret else data
+        self._site.transcript.add(
+            connection.id, connection.service, "S", shown, tls=connection.tls_version, rule=rule, masked=secret
+        )
+        if self._tls is None:
+            self._transport.write(data)
+            return
+        try:
+            self._tls.write(data)
+        except ssl.SSLError:
+            self._end("close", None)
+            return
+        self._transport.write(self._outgoing.read())
+
+    def _end(self, how: Ending, rule: str | None) -> None:
+        if self._ended:
+            return
+        self._ended = how
+        self.connection.event(f"server ends the connection: {how}", {"event": "end", "how": how}, rule)
+        if how == "reset":
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._transport.abort()
+        elif how != "stall":
+            if self._tls is not None and not self._shaking and how != "abandon-tls":
+                with contextlib.suppress(ssl.SSLError):
+                    self._tls.unwrap()
+                self._transport.write(self._outgoing.read())
+            if self._eof:
+                self._transport.close()
+                return
+            with contextlib.suppress(OSError):
+                self._transport.write_eof()
+            if how != "half-close":
+                self._loop.call_later(LINGER, self._transport.close)
+
+    # --- TLS
+
+    def _begin_tls(self) -> None:
+        effect = self.connection.consult("tls")
+        if effect is not None and effect.handshake is not None:
+            answer, ending = HANDSHAKE_FAULTS[effect.handshake]
+            self._write(answer, effect.rule)
+            self._end(ending, effect.rule)
+            return
+        if effect is not None and effect.ending is not None:
+            self._end(effect.ending, effect.rule)
+            return
+        self._defect = effect.certificate if effect is not None else None
+        context = server_context(tuple(self._site.profile.hosts), self._defect)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context.sni_callback = _note_sni
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls.mailrig_wire = self  # type: ignore[attr-defined]
+        self._shaking = True
+        self._busy = True
+        if self._defect is not None and effect is not None:
+            facts = {"event": "certificate", "defect": self._defect}
+            self.connection.event(f"shows a certificate: {self._defect}", facts, effect.rule)
+
+    def _shake(self) -> None:
+        assert self._tls is not None
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._transport.write(self._outgoing.read())
+            return
+        except ssl.SSLError as error:
+            self._transport.write(self._outgoing.read())
+            reason = error.reason or str(error)
+            self.connection.event(f"TLS handshake failed: {reason}", {"event": "tls-failed", "reason": reason})
+            self._tls = None
+            self._end("close", None)
+            return
+        self._transport.write(self._outgoing.read())
+        self._shaking = False
+        self._busy = False
+        cipher = self._tls.cipher()
+        facts = TlsFacts(
+            version=self._tls.version() or "",
+            cipher=cipher[0] if cipher else "",
+            sni=self._sni,
+            client_certificate=self._tls.getpeercert(binary_form=True),
+            certificate=self._defect,
+        )
+        first = self.connection.tls is None and self._listener.implicit_tls
+        self.connection.tls = facts
+        self.connection.event(
+            f"{facts.version} with {facts.cipher}, SNI {facts.sni}",
+            {"event": "tls", "version": facts.version, "sni": facts.sni, "certificate": facts.certificate},
+        )
+        self._ask(self._session.connect if first else lambda: self._session.tls_started(facts))
+
+    def _decrypt(self, tls: ssl.SSLObject) -> None:
+        while not self._ended:
+            try:
+                data = tls.read(65536)
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLZeroReturnError:
+                data = b""
+            except ssl.SSLError as error:
+                self.connection.event(f"TLS broken: {error.reason}", {"event": "tls-broken"})
+                self._end("close", None)
+                return
+            if not data:
+                self._eof = True
+                self._proceed()
+                break
+            self._feed(data)
+        if pending := self._outgoing.read():
+            self._transport.write(pending)
+
+
+def _note_sni(tls: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+    tls.mailrig_wire._sni = name  # type: ignore[attr-defined]
+
+
+def _segments(send: Send) -> list[Action]:
+    """A paced send as plain sends with pauses between; a held one as nothing (it waits in the wire)."""
+    pace: Pace | None = send.pace
+    assert pace is not None
+    if pace.hold:
+        return []
+    cuts = set(pace.positions)
+    if pace.step:
+        cuts |= set(range(pace.step, len(send.data), pace.step))
+    edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(send.data)), len(send.data)]
+    actions: list[Action] = []
+    for start, end in pairwise(edges):
+        if actions:
+            actions.append(Wait(pace.every or SEGMENT_PAUSE))
+        actions.append(Send(send.data[start:end], None, send.rule, send.secret))
+    return actions
