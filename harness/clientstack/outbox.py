@@ -1,0 +1,343 @@
+"""Sends mail through the queue: what cannot go now stays there, and nothing goes twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from .compose import Address, complete, format_mailbox, parse_address
+from .debugfile import dialogue_for
+from .errors import MailError
+from .queue import Queue, QueuedMessage, RecipientState, digest_of
+from .ratelimit import RateLimit, RateLimits
+from .settings import Settings
+from .smtp import Envelope
+from .store import Store, timestamp
+from .transport import Session, session_for
+
+__all__ = ["Message", "Outbox", "Report", "Result"]
+
+_CONNECTIONS: Final = 2
+
+
+@dataclass(frozen=True)
+class Message:
+    """Mail to send: `name` is the caller's own id; `sender` None means the settings' address, "" the null
+    reverse-path; `eml` the message with any line ends."""
+
+    name: str
+    sender: str | None
+    recipients: tuple[str, ...]
+    eml: bytes
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a message: the recipients that were to be tried, as they stand now."""
+
+    name: str
+    recipients: tuple[RecipientState, ...]
+
+    @property
+    def outcome(self) -> str:
+        """`deferred` if any recipient is, else `sent` if any was accepted, else `failed`."""
+        outcomes = {recipient.outcome for recipient in self.recipients}
+        return next((each for each in ("deferred", "sent") if each in outcomes), "failed")
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """The ERROR of the first recipient with the message's outcome; None when sent."""
+        if self.outcome == "sent":
+            return None
+        return next((each.error for each in self.recipients if each.outcome == self.outcome and each.error), None)
+
+    @property
+    def retry_at(self) -> float | None:
+        """The earliest retry, in seconds since 1970."""
+        times = [each.retry_at for each in self.recipients if each.pending and each.retry_at is not None]
+        return min(times, default=None)
+
+    def as_json(self) -> dict[str, Any]:
+        """The RESULT object."""
+        return {
+            "message": self.name,
+            "outcome": self.outcome,
+            "error": self.error,
+            "retry_at": timestamp(self.retry_at),
+            "recipients": {
+                each.address: {"outcome": each.outcome, "error": None if each.outcome == "sent" else each.error}
+                for each in self.recipients
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of a run, and the end of the account's rate limit if one holds (seconds since 1970)."""
+
+    results: tuple[Result, ...]
+    rate_limited_until: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "results": [result.as_json() for result in self.results],
+            "rate_limited_until": timestamp(self.rate_limited_until),
+        }
+
+
+class Outbox:
+    """The outgoing side of an account: `send` new mail, `flush` what waits.
+
+    `now` is the only clock for what is stored; `dial` maps host:port to where to connect instead.
+    """
+
+    def __init__(
+        self, settings: Settings, state_dir: str | Path, now: datetime, dial: Mapping[str, str] | None = None
+    ) -> None:
+        """Opens the state folder. Raises MailError `config`, or `unsupported` for Graph."""
+        self._settings = settings
+        self._outgoing = settings.require_outgoing()
+        self._now = now
+        self._dial = dial
+        self._dialogue = dialogue_for(self._outgoing.credentials, self._outgoing.debug_file, now)
+        session_for(settings, self._dialogue, dial, now)
+        self._store = Store(state_dir, settings.durability)
+        self.queue = Queue(self._store, self._outgoing.account, now)
+        self._limits = RateLimits(self._store, now)
+
+    def __enter__(self) -> Outbox:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._store.close()
+
+    @property
+    def rate_limited_until(self) -> float | None:
+        """Seconds since 1970, or None while the account may send."""
+        limit = self._limits.active(self._outgoing.account)
+        return limit.until if limit else None
+
+    def send(self, messages: Iterable[Message]) -> Report:
+        """Queues all messages, then tries them over one connection.
+
+        A message that the same request left pending before (a caller that was interrupted and asks again)
+        is taken up instead of being queued twice.
+        """
+        known: list[int | None] = []
+        fresh = []
+        taken: set[int] = set()
+        for message in messages:
+            sender, recipients = self._envelope(message)
+            digest = digest_of(sender, recipients, message.eml)
+            found = self.queue.find_pending(message.name, digest)
+            if found is None or found in taken:
+                known.append(None)
+                fresh.append((message.name, sender, recipients, self._complete(message, sender), digest))
+            else:
+                taken.add(found)
+                known.append(found)
+        added = iter(self.queue.add_all(fresh))
+        ids = [next(added) if number is None else number for number in known]
+        self._deliver(ids)
+        return self._report([self._result(number) for number in ids])
+
+    def flush(self) -> Report:
+        """Tries everything that is pending, whatever its back-off; a rate limit still holds. Reports the
+        recipients that were pending."""
+        ids = self.queue.pending_ids()
+        pending = {number: set(self.queue.message(number).pending) for number in ids}
+        self._deliver(ids)
+        return self._report([self._result(number, pending[number]) for number in ids])
+
+    def _report(self, results: list[Result]) -> Report:
+        return Report(tuple(results), self.rate_limited_until)
+
+    def _result(self, number: int, only: set[str] | None = None) -> Result:
+        message = self.queue.message(number)
+        recipients = [each for each in message.recipients if only is None or each.address in only]
+        return Result(message.name, tuple(recipients))
+
+    # -- before anything is sent -----------------------------------------------------------
+
+    def _envelope(self, message: Message) -> tuple[str, dict[str, MailError | None]]:
+        """The envelope sender, and each recipient once with the reason why it cannot be tried."""
+        sender = message.sender
+        if sender != "":
+            sender = self._outgoing.bounce_address or sender or self._outgoing.from_address
+            fault = self._fault(sender)
+        else:
+            fault = None
+        if not message.recipients:
+            raise MailError("config", f"message {message.name} has no recipients")
+        return sender, {address: fault or self._fault(address) for address in dict.fromkeys(message.recipients)}
+
+    def _fault(self, address: str) -> MailError | None:
+        try:
+            parsed = parse_address(address)
+        except MailError as error:
+            return error
+        if parsed.needs_utf8 and not self._outgoing.smtputf8:
+            return MailError(
+                "unsupported",
+                f"{address} has non-ASCII characters before the @, which needs SMTPUTF8; the settings say that the "
+                "server does not support it",
+            )
+        return None
+
+    def _complete(self, message: Message, sender: str) -> bytes:
+        settings = self._outgoing
+        author = settings.from_address or message.sender or sender
+        mailbox = format_mailbox(settings.from_name, author) if author else ""
+        domain = (author or sender).rpartition("@")[2]
+        if not domain.isascii():
+            domain = parse_address(author or sender).wire.rpartition("@")[2]
+        return complete(message.eml, from_mailbox=mailbox, now=self._now, domain=domain or "mail.invalid")
+
+    # -- sending ------------------------------------------------------------------------------
+
+    def _deliver(self, ids: Iterable[int]) -> None:
+        limit = self._limits.active(self._outgoing.account)
+        if limit is not None:
+            for number in ids:
+                message = self.queue.message(number)
+                self._put_off(message, message.pending, limit.error, limit)
+            return
+        run = _Run(self)
+        try:
+            for number in ids:
+                message = self.queue.message(number)
+                if message.pending:
+                    run.deliver(message)
+        finally:
+            run.end()
+
+    def _put_off(self, message: QueuedMessage, recipients: Iterable[str], error: MailError, limit: RateLimit | None) -> None:
+        self.queue.record(
+            message, dict.fromkeys(recipients, error), attempted=False, not_before=limit.until if limit else None
+        )
+
+
+class _Run:
+    """One run over several messages: at most two connections, and an end to it at a rate limit.
+
+    `_stop` is the error that keeps all further messages from being tried.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._session: Session | None = None
+        self._connections = 0
+        self._stop: MailError | None = None
+        self._limit: RateLimit | None = None
+        self._lost: MailError | None = None
+
+    def deliver(self, message: QueuedMessage) -> None:
+        """Sends one message to its pending recipients and records what became of each."""
+        waiting = list(message.pending)
+        while waiting:
+            session = self._ready()
+            if session is None:
+                self._record(message, waiting, self._stop)
+                return
+            before = session.accepted
+            outcomes = session.send(
+                self._envelope(message, waiting), message.eml, lambda who: self._outbox.queue.sending(message.id, who)
+            )
+            progress = session.accepted > before
+            again = self._again(session, outcomes, before, progress)
+            final = {address: error for address, error in outcomes.items() if address not in again}
+            self._keep(message, final, progress)
+            waiting = [address for address in waiting if address in again]
+
+    def end(self) -> None:
+        if self._session is not None:
+            self._session.quit()
+
+    def _ready(self) -> Session | None:
+        """The open session, a new one, or None when the run has to stop."""
+        outbox = self._outbox
+        if self._stop is not None:
+            return None
+        if self._session is not None and self._session.usable:
+            return self._session
+        if self._connections >= _CONNECTIONS:
+            self._halt(self._lost or MailError("disconnected", "the server closed the connection"))
+            return None
+        self._connections += 1
+        session = session_for(outbox._settings, outbox._dialogue, outbox._dial, outbox._now)
+        try:
+            session.open()
+        except MailError as error:
+            self._halt(error)
+            return None
+        self._session = session
+        return session
+
+    def _again(
+        self, session: Session, outcomes: dict[str, MailError | None], before: int, progress: bool
+    ) -> set[str]:
+        """The recipients that may be tried at once, in another transaction or over a new connection."""
+        errors = {address: error for address, error in outcomes.items() if error is not None}
+        spent = [error for error in errors.values() if error.scope == "connection"]
+        if spent and before:
+            # This connection has carried all the server takes over one; that is no reason to wait.
+            session.quit()
+            self._connections -= 1
+            return {address for address, error in errors.items() if error.scope == "connection"}
+        for error in errors.values():
+            if error.category == "rate-limit":
+                self._halt(error)
+                return set()
+        if not session.usable:
+            self._lost = next(iter(errors.values()), None)
+            if self._lost is not None and self._lost.category == "timeout":
+                self._halt(self._lost)
+            elif self._lost is not None and before and not progress and self._connections < _CONNECTIONS:
+                return {address for address, error in errors.items() if _connection_ended(error)}
+            return set()
+        if progress:
+            return {address for address, error in errors.items() if _too_many_recipients(error)}
+        return set()
+
+    def _halt(self, error: MailError) -> None:
+        self._stop = error
+        if error.category == "rate-limit":
+            self._limit = self._outbox._limits.hit(self._outbox._outgoing.account, error)
+
+    def _keep(self, message: QueuedMessage, outcomes: Mapping[str, MailError | None], progress: bool) -> None:
+        outbox = self._outbox
+        outbox.queue.record(
+            message, outcomes, attempted=True, not_before=self._limit.until if self._limit else None
+        )
+        if progress and self._limit is None:
+            outbox._limits.cleared(outbox._outgoing.account)
+
+    def _record(self, message: QueuedMessage, recipients: list[str], error: MailError | None) -> None:
+        assert error is not None
+        self._outbox.queue.record(
+            message,
+            dict.fromkeys(recipients, error),
+            attempted=True,
+            not_before=self._limit.until if self._limit else None,
+        )
+
+    def _envelope(self, message: QueuedMessage, recipients: list[str]) -> Envelope:
+        sender: Address | None = parse_address(message.sender) if message.sender else None
+        return Envelope(sender, {address: parse_address(address) for address in recipients})
+
+
+def _connection_ended(error: MailError) -> bool:
+    return not error.in_doubt and (error.code == 421 or error.category == "disconnected")
+
+
+def _too_many_recipients(error: MailError) -> bool:
+    """RFC 5321 4.5.3.1.10: the rest of the recipients go in another transaction."""
+    return error.enhanced == "4.5.3" or (error.code == 452 and "too many" in error.text.lower())
+
+

@@ -1,0 +1,303 @@
+"""The queue of outgoing mail: every message until each of its recipients is done or in error.
+
+States of a recipient: not-done → in-doubt (the message is on its way, its reply is not here) → done or
+in-error; a deferral goes back to not-done, or stays in-doubt where the server may have the message. Each
+change is kept in the history with its time and the server's words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from .errors import MailError
+from .store import Store, stamp, timestamp
+
+__all__ = ["DONE", "IN_DOUBT", "IN_ERROR", "NOT_DONE", "Queue", "QueuedMessage", "RecipientState", "digest_of"]
+
+NOT_DONE: Final = "not-done"
+IN_DOUBT: Final = "in-doubt"
+DONE: Final = "done"
+IN_ERROR: Final = "in-error"
+
+_FIRST_WAIT: Final = 60.0
+_LONGEST_WAIT: Final = 4 * 3600.0
+_GIVE_UP_AFTER: Final = 5 * 86400.0
+
+
+@dataclass(frozen=True)
+class RecipientState:
+    """A recipient as the queue has it; `error` is the ERROR object of its last attempt."""
+
+    address: str
+    state: str
+    attempts: int
+    retry_at: float | None
+    error: dict[str, Any] | None
+
+    @property
+    def pending(self) -> bool:
+        return self.state in (NOT_DONE, IN_DOUBT)
+
+    @property
+    def outcome(self) -> str:
+        return {DONE: "sent", IN_ERROR: "failed"}.get(self.state, "deferred")
+
+
+@dataclass(frozen=True)
+class QueuedMessage:
+    """A message as it is sent, with its envelope sender ("": the null reverse-path)."""
+
+    id: int
+    name: str
+    sender: str
+    eml: bytes
+    created: float
+    recipients: tuple[RecipientState, ...]
+
+    @property
+    def pending(self) -> list[str]:
+        return [recipient.address for recipient in self.recipients if recipient.pending]
+
+
+def digest_of(sender: str, recipients: Iterable[str], eml: bytes) -> str:
+    """What makes a repeated request the same request."""
+    lines = "\n".join((sender, *recipients)).encode()
+    return hashlib.sha256(lines + b"\0" + eml).hexdigest()
+
+
+class Queue:
+    """The messages of one account."""
+
+    def __init__(self, store: Store, account: str, now: datetime) -> None:
+        self._store = store
+        self._account = account
+        self._now = stamp(now)
+
+    # -- in and out ------------------------------------------------------------------
+
+    def add(self, name: str, sender: str, recipients: Mapping[str, MailError | None], eml: bytes, digest: str) -> int:
+        """Keeps a message; a recipient that comes with an error is in error at once."""
+        with self._store.transaction() as db:
+            return self._add(db, name, sender, recipients, eml, digest)
+
+    def add_all(
+        self, messages: Sequence[tuple[str, str, Mapping[str, MailError | None], bytes, str]]
+    ) -> list[int]:
+        """Keeps all messages or none: (name, sender, recipients, eml, digest) each."""
+        with self._store.transaction() as db:
+            return [self._add(db, *message) for message in messages]
+
+    def _add(
+        self,
+        db: sqlite3.Connection,
+        name: str,
+        sender: str,
+        recipients: Mapping[str, MailError | None],
+        eml: bytes,
+        digest: str,
+    ) -> int:
+        cursor = db.execute(
+            "INSERT INTO messages (name, account, digest, sender, eml, created) VALUES (?, ?, ?, ?, ?, ?)",
+            (name, self._account, digest, sender, eml, self._now),
+        )
+        message = int(cursor.lastrowid or 0)
+        for position, (address, error) in enumerate(recipients.items()):
+            state = IN_ERROR if error else NOT_DONE
+            db.execute(
+                "INSERT INTO recipients (message, address, position, state, error) VALUES (?, ?, ?, ?, ?)",
+                (message, address, position, state, _words(error)),
+            )
+            self._remember(db, message, address, state, error.text if error else "queued")
+        return message
+
+    def find_pending(self, name: str, digest: str) -> int | None:
+        """The message that the same request left behind, if it still has pending recipients."""
+        rows = self._store.rows(
+            "SELECT id FROM messages WHERE name = ? AND account = ? AND digest = ? AND EXISTS (SELECT 1 FROM "
+            "recipients WHERE message = messages.id AND state IN ('not-done', 'in-doubt')) ORDER BY id LIMIT 1",
+            name,
+            self._account,
+            digest,
+        )
+        return rows[0]["id"] if rows else None
+
+    def pending_ids(self) -> list[int]:
+        """Messages with pending recipients: urgent ones first, then the oldest."""
+        rows = self._store.rows(
+            "SELECT id FROM messages WHERE account = ? AND id IN "
+            "(SELECT message FROM recipients WHERE state IN ('not-done', 'in-doubt')) ORDER BY urgent DESC, id",
+            self._account,
+        )
+        return [row["id"] for row in rows]
+
+    def message(self, message: int) -> QueuedMessage:
+        """One message. Raises MailError `config` when there is none with this number."""
+        rows = self._store.rows("SELECT * FROM messages WHERE id = ? AND account = ?", message, self._account)
+        if not rows:
+            raise MailError("config", f"there is no message {message} in this queue")
+        recipients = self._store.rows("SELECT * FROM recipients WHERE message = ? ORDER BY position", message)
+        row = rows[0]
+        return QueuedMessage(
+            row["id"], row["name"], row["sender"], row["eml"], row["created"], tuple(map(_recipient, recipients))
+        )
+
+    # -- while sending -----------------------------------------------------------------
+
+    def sending(self, message: int, recipients: Sequence[str]) -> None:
+        """Marks recipients in doubt, durably, before the message goes out to them."""
+        with self._store.transaction() as db:
+            db.executemany(
+                "UPDATE recipients SET state = 'in-doubt' WHERE message = ? AND address = ?",
+                [(message, address) for address in recipients],
+            )
+
+    def record(
+        self, message: QueuedMessage, outcomes: Mapping[str, MailError | None], *, attempted: bool, not_before: float | None
+    ) -> None:
+        """Keeps what became of an attempt. `not_before`: the end of a rate limit, if one is set."""
+        with self._store.transaction() as db:
+            for recipient in message.recipients:
+                if recipient.address in outcomes:
+                    self._record(db, message, recipient, outcomes[recipient.address], attempted, not_before)
+
+    def _record(
+        self,
+        db: sqlite3.Connection,
+        message: QueuedMessage,
+        recipient: RecipientState,
+        error: MailError | None,
+        attempted: bool,
+        not_before: float | None,
+    ) -> None:
+        attempts = recipient.attempts + (1 if attempted else 0)
+        retry_at: float | None = None
+        if error is None:
+            state, words = DONE, "accepted"
+        elif error.permanent:
+            state, words = IN_ERROR, str(error)
+        elif error.category != "rate-limit" and self._now - message.created > _GIVE_UP_AFTER:
+            state, words = IN_ERROR, f"given up after 5 days: {error}"
+        else:
+            # A doubt once raised stays: a later refusal says nothing about the earlier attempt.
+            state = IN_DOUBT if error.in_doubt or recipient.state == IN_DOUBT else NOT_DONE
+            words = f"in doubt: {error}" if error.in_doubt else str(error)
+            retry_at = self._now + _wait(attempts, error)
+            if not_before is not None:
+                retry_at = not_before if error.category == "rate-limit" else max(retry_at, not_before)
+        db.execute(
+            "UPDATE recipients SET state = ?, attempts = ?, retry_at = ?, error = ? WHERE message = ? AND address = ?",
+            (state, attempts, retry_at, _words(error), message.id, recipient.address),
+        )
+        self._remember(db, message.id, recipient.address, state, words)
+
+    # -- by hand -----------------------------------------------------------------------
+
+    def overview(self, state: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+        """Recipients, the newest message first, optionally of one state, with times as RFC 3339."""
+        condition = "AND recipients.state = ?" if state else ""
+        rows = self._store.rows(
+            "SELECT messages.id, name, sender, created, address, state, attempts, retry_at, error FROM messages "
+            f"JOIN recipients ON recipients.message = messages.id WHERE account = ? {condition} "
+            "ORDER BY messages.id DESC LIMIT ?",
+            *(self._account, *([state] if state else []), limit),
+        )
+        return [
+            {
+                "id": row["id"],
+                "message": row["name"],
+                "from": row["sender"],
+                "to": row["address"],
+                "state": row["state"],
+                "attempts": row["attempts"],
+                "queued": timestamp(row["created"]),
+                "retry_at": timestamp(row["retry_at"]),
+                "error": json.loads(row["error"]) if row["error"] else None,
+            }
+            for row in rows
+        ]
+
+    def history(self, message: int) -> list[dict[str, Any]]:
+        """Every change of a message's recipients, the oldest first."""
+        rows = self._store.rows("SELECT * FROM history WHERE message = ? ORDER BY id", message)
+        return [
+            {"at": timestamp(row["at"]), "to": row["address"], "state": row["state"], "words": row["words"]}
+            for row in rows
+        ]
+
+    def resend(self, message: int, address: str | None = None) -> int:
+        """Makes recipients (all but the done ones, or this one) not done again; returns how many."""
+        states = (IN_ERROR, IN_DOUBT, NOT_DONE) if address is None else (IN_ERROR, IN_DOUBT, NOT_DONE, DONE)
+        return self._change(message, address, states, NOT_DONE, "resent by hand")
+
+    def mark_done(self, message: int, address: str | None = None) -> int:
+        """Makes recipients done without sending; returns how many."""
+        return self._change(message, address, (IN_ERROR, IN_DOUBT, NOT_DONE), DONE, "marked done by hand")
+
+    def edit_address(self, message: int, old: str, new: str) -> None:
+        """Replaces a recipient that is not done. Raises MailError `config` where that is not possible."""
+        from .compose import parse_address
+
+        parse_address(new)
+        found = {recipient.address: recipient for recipient in self.message(message).recipients}
+        if old not in found or found[old].state == DONE:
+            raise MailError("config", f"message {message} has no open recipient {old}")
+        if new in found:
+            raise MailError("config", f"message {message} already has the recipient {new}")
+        with self._store.transaction() as db:
+            db.execute(
+                "UPDATE recipients SET address = ?, state = ?, attempts = 0, retry_at = NULL, error = NULL "
+                "WHERE message = ? AND address = ?",
+                (new, NOT_DONE, message, old),
+            )
+            self._remember(db, message, new, NOT_DONE, f"address changed from {old}")
+
+    def _change(self, message: int, address: str | None, states: Sequence[str], to: str, words: str) -> int:
+        chosen = [
+            recipient.address
+            for recipient in self.message(message).recipients
+            if recipient.state in states and address in (None, recipient.address)
+        ]
+        if address is not None and not chosen:
+            raise MailError("config", f"message {message} has no such recipient {address}")
+        with self._store.transaction() as db:
+            for each in chosen:
+                db.execute(
+                    "UPDATE recipients SET state = ?, attempts = 0, retry_at = NULL, error = NULL "
+                    "WHERE message = ? AND address = ?",
+                    (to, message, each),
+                )
+                self._remember(db, message, each, to, words)
+        return len(chosen)
+
+    def _remember(self, db: sqlite3.Connection, message: int, address: str, state: str, words: str) -> None:
+        db.execute(
+            "INSERT INTO history (message, address, at, state, words) VALUES (?, ?, ?, ?, ?)",
+            (message, address, self._now, state, words),
+        )
+
+
+def _wait(attempts: int, error: MailError) -> float:
+    """Back-off in seconds before the next attempt; what the server asked for comes first."""
+    if error.retry_after is not None:
+        return error.retry_after
+    return min(_FIRST_WAIT * 2.0 ** min(max(attempts - 1, 0), 16), _LONGEST_WAIT)
+
+
+def _words(error: MailError | None) -> str | None:
+    return json.dumps(error.as_json(), ensure_ascii=False) if error else None
+
+
+def _recipient(row: sqlite3.Row) -> RecipientState:
+    return RecipientState(
+        row["address"],
+        row["state"],
+        row["attempts"],
+        row["retry_at"],
+        json.loads(row["error"]) if row["error"] else None,
+    )

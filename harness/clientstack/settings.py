@@ -1,0 +1,323 @@
+"""Typed settings of an outgoing and an incoming account, from the JSON of the client command protocol.
+
+A wrong value is a MailError `config` that names the setting, what is wrong with it, and what would be right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .errors import MailError
+from .redaction import Redactor, Secret
+from .sasl import Credentials
+from .tls import Trust
+
+__all__ = ["Graph", "Incoming", "Outgoing", "Settings", "split_host"]
+
+SECURITY: Final = ("none", "starttls", "opportunistic", "implicit")
+OUTGOING_AUTH: Final = (
+    "none", "auto", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "xoauth2", "oauthbearer", "external",
+)  # fmt: skip
+INCOMING_AUTH: Final = (*OUTGOING_AUTH[1:], "apop")
+PROTOCOLS: Final = ("none", "pop3", "imap")
+
+_OUTGOING_PORTS: Final = {"none": 25, "opportunistic": 25, "starttls": 587, "implicit": 465}
+_IMAP_PORTS: Final = {"none": 143, "opportunistic": 143, "starttls": 143, "implicit": 993}
+_POP3_PORTS: Final = {"none": 110, "opportunistic": 110, "starttls": 110, "implicit": 995}
+_EHLO_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f.:IPv]+\]")
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """An account to send from. `timeout` in seconds; `port` is never None here."""
+
+    host: str
+    port: int
+    security: str = "opportunistic"
+    auth: str = "none"
+    credentials: Credentials = Credentials()
+    allow_cleartext: bool = False
+    ehlo_name: str | None = None
+    timeout: float = 10.0
+    smtputf8: bool = False
+    from_address: str = ""
+    from_name: str = ""
+    reply_to: str | None = None
+    bounce_address: str | None = None
+    trust: Trust = Trust()
+    debug_file: str | None = None
+
+    @property
+    def account(self) -> str:
+        """What a rate limit and a queue entry belong to."""
+        return f"smtp://{self.credentials.username}@{self.host.lower()}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """An account to read from. `completed`: None leaves mail where it is, a name files it there."""
+
+    protocol: str
+    host: str = ""
+    port: int = 0
+    security: str = "opportunistic"
+    auth: str = "auto"
+    credentials: Credentials = Credentials()
+    allow_cleartext: bool = False
+    inbox: str = "INBOX"
+    completed: str | None = None
+    unseen_only: bool = True
+    timeout: float = 10.0
+    trust: Trust = Trust()
+    debug_file: str | None = None
+
+    @property
+    def account(self) -> str:
+        """What a ledger entry belongs to."""
+        place = f"/{self.inbox}" if self.protocol == "imap" else ""
+        return f"{self.protocol}://{self.credentials.username}@{self.host.lower()}:{self.port}{place}"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Microsoft 365 instead of SMTP. No transport for it is part of this client yet."""
+
+    tenant_id: str
+    client_id: str
+    client_secret: Secret
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All sections; absent ones are None."""
+
+    outgoing: Outgoing | None = None
+    incoming: Incoming | None = None
+    graph: Graph | None = None
+    durability: str = "NORMAL"
+
+    @classmethod
+    def from_json(cls, data: object) -> Settings:
+        """Reads the `settings` object. Raises MailError `config`."""
+        section = _Section("settings", data)
+        business = _Section("settings.business", section.raw("business") or {})
+        return cls(
+            outgoing=_outgoing(section.raw("outgoing")) if section.raw("outgoing") is not None else None,
+            incoming=_incoming(section.raw("incoming")) if section.raw("incoming") is not None else None,
+            graph=_graph(section.raw("graph")) if section.raw("graph") is not None else None,
+            durability=business.choice("synchronous", ("NORMAL", "FULL"), "NORMAL"),
+        )
+
+    def require_outgoing(self) -> Outgoing:
+        if self.outgoing is None:
+            raise MailError("config", "settings.outgoing is missing: no server is set to send through")
+        return self.outgoing
+
+    def require_incoming(self) -> Incoming:
+        if self.incoming is None:
+            raise MailError("config", "settings.incoming is missing: no server is set to read from")
+        return self.incoming
+
+
+def secrets_in(data: object) -> Redactor:
+    """A redactor for whatever looks like a secret in a `settings` object, valid or not."""
+    secrets: list[str] = []
+    names: list[str] = []
+
+    def walk(value: object) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                if isinstance(inner, str) and key in ("password", "access_token", "client_secret"):
+                    secrets.append(inner)
+                elif isinstance(inner, str) and key == "username":
+                    names.append(inner)
+                else:
+                    walk(inner)
+
+    walk(data)
+    return Redactor(secrets, names)
+
+
+def redactor_of(credentials: Credentials) -> Redactor:
+    """The redactor of one account."""
+    secrets: Iterable[str] = filter(None, (credentials.password, credentials.access_token))
+    return Redactor(secrets, [credentials.username] if credentials.username else [])
+
+
+def split_host(text: str) -> tuple[str, int | None]:
+    """`host`, `host,port` or `[::1],25` as host and port (None when not given).
+
+    Raises MailError `config`.
+    """
+    host, comma, number = text.strip().partition(",")
+    host = host.strip()
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    port: int | None = None
+    if comma:
+        number = number.strip()
+        if not (number.isascii() and number.isdigit() and 0 < int(number) < 65536):
+            raise MailError("config", f"host: {number!r} after the comma is not a port from 1 to 65535")
+        port = int(number)
+    if not host or re.search(r"[\s/@\[\]<>\"\x00-\x1f]", host):
+        raise MailError("config", f"host: {host!r} is not a host name or address")
+    return host, port
+
+
+class _Section:
+    """Reads values of one section, each with its type and a message that names it."""
+
+    def __init__(self, name: str, data: object) -> None:
+        if not isinstance(data, Mapping):
+            raise MailError("config", f"{name} has to be an object")
+        self.name = name
+        self._data = data
+
+    def raw(self, key: str) -> Any:
+        return self._data.get(key)
+
+    def wrong(self, key: str, wanted: str) -> MailError:
+        return MailError("config", f"{self.name}.{key} has to be {wanted}")
+
+    def text(self, key: str, default: str = "") -> str:
+        value = self.raw(key)
+        if value is None:
+            return default
+        if not isinstance(value, str):
+            raise self.wrong(key, "text")
+        return value
+
+    def line(self, key: str) -> str:
+        value = self.text(key)
+        if re.search(r"[\r\n\0]", value):
+            raise self.wrong(key, "one line of text")
+        return value
+
+    def optional(self, key: str) -> str | None:
+        return self.text(key) or None
+
+    def choice(self, key: str, values: tuple[str, ...], default: str) -> str:
+        value = self.text(key, default)
+        if value not in values:
+            raise self.wrong(key, f"one of {', '.join(values)}, not {value!r}")
+        return value
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.raw(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false")
+        return value
+
+    def seconds(self, key: str, default: float) -> float:
+        value = self.raw(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 3600:
+            raise self.wrong(key, "a number of seconds from 0 to 3600")
+        return float(value)
+
+    def host_and_port(self, defaults: Mapping[str, int], security: str) -> tuple[str, int]:
+        try:
+            host, port = split_host(self.text("host"))
+        except MailError as error:
+            raise MailError("config", f"{self.name}.{error.text}") from None
+        if port is not None:
+            return host, port
+        value = self.raw("port")
+        if value is None:
+            return host, defaults[security]
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
+            raise self.wrong("port", "a number from 1 to 65535, or null for the default")
+        return host, value
+
+    def credentials(self) -> Credentials:
+        token = self.text("access_token")
+        return Credentials(
+            username=self.line("username"),
+            password=Secret(self.line("password")),
+            access_token=Secret(token) if token else None,
+            certificate=bool(self.optional("client_cert")),
+        )
+
+    def trust(self) -> Trust:
+        return Trust(
+            ca_file=self.optional("ca_file"),
+            client_cert=self.optional("client_cert"),
+            client_key=self.optional("client_key"),
+            pinned_sha256=self.optional("pinned_sha256"),
+        )
+
+
+def _outgoing(data: object) -> Outgoing:
+    section = _Section("outgoing", data)
+    security = section.choice("security", SECURITY, "opportunistic")
+    host, port = section.host_and_port(_OUTGOING_PORTS, security)
+    return Outgoing(
+        host=host,
+        port=port,
+        security=security,
+        auth=section.choice("auth", OUTGOING_AUTH, "none"),
+        credentials=section.credentials(),
+        allow_cleartext=section.flag("allow_cleartext", False),
+        ehlo_name=_ehlo_name(section),
+        timeout=section.seconds("timeout", 10.0),
+        smtputf8=section.flag("smtputf8", False),
+        from_address=section.line("from_address"),
+        from_name=section.line("from_name"),
+        reply_to=section.line("reply_to") or None,
+        bounce_address=section.line("bounce_address") or None,
+        trust=section.trust(),
+        debug_file=section.optional("debug_file"),
+    )
+
+
+def _incoming(data: object) -> Incoming:
+    section = _Section("incoming", data)
+    protocol = section.choice("protocol", PROTOCOLS, "none")
+    if protocol == "none":
+        return Incoming(protocol="none")
+    security = section.choice("security", SECURITY, "opportunistic")
+    host, port = section.host_and_port(_IMAP_PORTS if protocol == "imap" else _POP3_PORTS, security)
+    auth = section.choice("auth", INCOMING_AUTH, "auto")
+    if auth == "apop" and protocol != "pop3":
+        raise section.wrong("auth", "another one: apop exists in POP3 only")
+    completed = section.raw("completed")
+    return Incoming(
+        protocol=protocol,
+        host=host,
+        port=port,
+        security=security,
+        auth=auth,
+        credentials=section.credentials(),
+        allow_cleartext=section.flag("allow_cleartext", False),
+        inbox=section.line("inbox") or "INBOX",
+        completed=None if completed is None else (section.line("completed") or "Completed"),
+        unseen_only=section.flag("unseen_only", True),
+        timeout=section.seconds("timeout", 10.0),
+        trust=section.trust(),
+        debug_file=section.optional("debug_file"),
+    )
+
+
+def _graph(data: object) -> Graph:
+    section = _Section("graph", data)
+    return Graph(section.line("tenant_id"), section.line("client_id"), Secret(section.line("client_secret")))
+
+
+def _ehlo_name(section: _Section) -> str | None:
+    """A name for EHLO; anything that would break the command line is refused (RFC 5321 4.1.1.1)."""
+    name = section.line("ehlo_name").strip()
+    if not name:
+        return None
+    if not name.isascii():
+        from .wire import ascii_host
+
+        name = ascii_host(name)
+    if not _EHLO_NAME.fullmatch(name):
+        raise section.wrong("ehlo_name", "a host name or an address literal such as [192.0.2.1]")
+    return name

@@ -1,0 +1,356 @@
+"""An SMTP client session (RFC 5321, 3207, 4954, 6531): bytes out, replies in, one outcome per recipient."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from . import sasl
+from .compose import Address, dot_stuffed, header_section
+from .errors import MailError
+from .replies import Reply, smtp_error
+from .settings import Outgoing
+from .wire import Dialogue, Wire
+
+__all__ = ["Envelope", "SmtpSession"]
+
+_LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?\r?\n?", re.DOTALL)
+_MAX_LINES: Final = 1000
+_LONGEST_AUTH_LINE: Final = 500
+_HELO_CODES: Final = frozenset({500, 502, 504})
+_QUIT_PATIENCE: Final = 2.0
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """Who a message is from (None: the null reverse-path) and whom it goes to, keyed by the address as the
+    caller wrote it."""
+
+    sender: Address | None
+    recipients: Mapping[str, Address]
+
+
+class SmtpSession:
+    """One connection. Use `open`, then `send` for each message while `usable`, then `quit`."""
+
+    def __init__(
+        self, settings: Outgoing, dialogue: Dialogue, *, dial: Mapping[str, str] | None = None, now: datetime | None = None
+    ) -> None:
+        self._settings = settings
+        self._dial = dial
+        self._now = now
+        self.wire = Wire(settings.host, settings.timeout, settings.trust, dialogue)
+        self.keywords: dict[str, str] = {}
+        self.mechanism: str | None = None
+        self.accepted = 0
+
+    @property
+    def usable(self) -> bool:
+        return not self.wire.closed
+
+    # -- opening -------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connects, greets, secures and authenticates. Raises MailError; the connection is closed then."""
+        with self._closing_on_error():
+            self.connect()
+            self.greet()
+            self.secure()
+            self.authenticate()
+
+    def connect(self) -> None:
+        self.wire.connect(self._settings.port, self._dial)
+
+    def greet(self) -> None:
+        """TLS first where it is implicit; the greeting; EHLO."""
+        if self._settings.security == "implicit":
+            self.wire.start_tls()
+        reply = self._read_reply()
+        if not reply.positive:
+            raise self._error(reply, "greeting")
+        self._ehlo()
+
+    def secure(self) -> None:
+        """STARTTLS as the security setting says. Only a missing or refused offer may go on in clear."""
+        security = self._settings.security
+        if security in ("none", "implicit"):
+            return
+        if "STARTTLS" not in self.keywords:
+            if security == "starttls":
+                raise MailError("tls-required", "the server does not offer STARTTLS, and the settings require it")
+            return
+        reply = self.command("STARTTLS")
+        if reply.code != 220:
+            if security == "starttls" or reply.closing or not 400 <= reply.code < 600:
+                raise self._error(reply, "STARTTLS")
+            return
+        self.wire.start_tls()
+        # What the server said before belongs to nobody in particular (RFC 3207 4.2).
+        self.keywords = {}
+        self._ehlo()
+
+    def authenticate(self) -> None:
+        """Logs in as the settings say: one attempt; only 504 lets the next offered mechanism try."""
+        settings = self._settings
+        who = settings.credentials
+        offered = sasl.offered_names(self.keywords.get("AUTH", "").replace("=", " ").split())
+        if settings.auth == "none":
+            return
+        if settings.auth == "auto" and not who.present and not (who.certificate and "EXTERNAL" in offered):
+            return
+        names = sasl.choose(
+            settings.auth, offered, who, secrets_allowed=self.wire.encrypted or settings.allow_cleartext
+        )
+        for name in names:
+            reply = self._exchange(sasl.create(name, who, settings.host, settings.port))
+            if reply.code == 235:
+                self.mechanism = name
+                return
+            error = self._error(reply, "AUTH")
+            if error.category != "auth-mechanism" or name == names[-1]:
+                raise error
+
+    def _exchange(self, mechanism: sasl.Mechanism) -> Reply:
+        command = f"AUTH {mechanism.name}"
+        initial = mechanism.initial()
+        pending: bytes | None = None
+        if initial is None:
+            reply = self.command(command)
+        else:
+            encoded = base64.b64encode(initial).decode() or "="
+            if len(command) + len(encoded) + 1 > _LONGEST_AUTH_LINE:
+                pending = initial
+                reply = self.command(command)
+            else:
+                reply = self.command(f"{command} {encoded}", shown=f"{command} ********")
+        while 300 <= reply.code < 400:
+            if reply.code != 334:
+                raise self._error(reply, "AUTH")
+            try:
+                if pending is not None:
+                    response, pending = pending, None
+                else:
+                    response = mechanism.answer(_challenge(reply))
+            except MailError:
+                self._cancel()
+                raise
+            reply = self.command(base64.b64encode(response).decode(), shown="********")
+        if reply.code == 235:
+            mechanism.finish()
+        return reply
+
+    def _cancel(self) -> None:
+        with contextlib.suppress(MailError):
+            self.command("*")
+
+    def _ehlo(self) -> None:
+        name = self._settings.ehlo_name or _address_literal(self.wire.local_address)
+        reply = self.command(f"EHLO {name}")
+        if reply.positive:
+            self.keywords = _keywords(reply)
+            return
+        if reply.code not in _HELO_CODES:
+            raise self._error(reply, "EHLO")
+        reply = self.command(f"HELO {name}")
+        if not reply.positive:
+            raise self._error(reply, "HELO")
+        self.keywords = {}
+
+    # -- sending ---------------------------------------------------------------------
+
+    def send(
+        self, envelope: Envelope, message: bytes, before_data: Callable[[Sequence[str]], None]
+    ) -> dict[str, MailError | None]:
+        """Sends one message with CRLF line ends; returns each recipient's error, None where accepted.
+
+        `before_data` is called with the accepted recipients just before the message itself goes out: from
+        then on, until the final reply, nobody can know whether the server has it (error.in_doubt).
+        Never raises MailError; `usable` tells whether the connection can go on.
+        """
+        outcomes: dict[str, MailError | None] = {}
+        try:
+            self._transaction(envelope, message, outcomes, before_data)
+        except MailError as error:
+            for recipient in envelope.recipients:
+                if outcomes.get(recipient) is None:
+                    outcomes[recipient] = error
+            if error.category in ("protocol", "timeout", "disconnected") and error.code is None:
+                self.wire.close()
+        if any(outcome is None for outcome in outcomes.values()):
+            self.accepted += 1
+        return outcomes
+
+    def _transaction(
+        self,
+        envelope: Envelope,
+        message: bytes,
+        outcomes: dict[str, MailError | None],
+        before_data: Callable[[Sequence[str]], None],
+    ) -> None:
+        utf8 = self._utf8(envelope, message, outcomes)
+        recipients = {key: value for key, value in envelope.recipients.items() if key not in outcomes}
+        if not recipients:
+            return
+        reply = self.command(self._mail(envelope.sender, message, utf8))
+        if not reply.positive:
+            raise self._error(reply, "MAIL")
+        for recipient, address in recipients.items():
+            reply = self.command(f"RCPT TO:<{address.wire}>")
+            outcomes[recipient] = None if reply.positive else self._error(reply, "RCPT")
+            if reply.closing:
+                raise self._error(reply, "RCPT")
+            if (error := outcomes[recipient]) and error.category == "rate-limit" and error.scope is None:
+                # Asking for more recipients is what the server just told us to stop.
+                for rest in recipients:
+                    outcomes.setdefault(rest, error)
+                break
+        accepted = [recipient for recipient, error in outcomes.items() if error is None]
+        if not accepted:
+            self.reset()
+            return
+        reply = self.command("DATA")
+        if reply.code != 354:
+            self._failed_transaction(reply, "DATA")
+        before_data(accepted)
+        # Octets that could not be sent include the final dot: only the reply can leave a doubt.
+        self.wire.send(dot_stuffed(message), shown=f"<message of {len(message)} octets>")
+        try:
+            reply = self._read_reply()
+        except MailError as error:
+            error.in_doubt = True
+            raise
+        if not reply.positive:
+            if not 400 <= reply.code < 600:
+                raise MailError("protocol", f"the server answered {reply.code} to the message", in_doubt=True)
+            self._failed_transaction(reply, "message")
+
+    def _utf8(self, envelope: Envelope, message: bytes, outcomes: dict[str, MailError | None]) -> bool:
+        """Whether this transaction asks for SMTPUTF8 (RFC 6531 3.3). Where the server lacks it, the recipients
+        that need it get their error; raises MailError `unsupported` when the sender or the header does."""
+        needing = [key for key, address in envelope.recipients.items() if address.needs_utf8]
+        header = message[: header_section(message).end]
+        of_all = bool(envelope.sender and envelope.sender.needs_utf8)
+        of_all = of_all or (self._settings.smtputf8 and not header.isascii())
+        if not needing and not of_all:
+            return False
+        if "SMTPUTF8" in self.keywords:
+            return True
+        error = MailError(
+            "unsupported", "the message needs SMTPUTF8 (an address or a header field in UTF-8); the server lacks it"
+        )
+        if of_all:
+            raise error
+        outcomes.update(dict.fromkeys(needing, error))
+        return False
+
+    def _failed_transaction(self, reply: Reply, command: str) -> None:
+        error = self._error(reply, command)
+        if not reply.closing:
+            self.reset()
+        raise error
+
+    def _mail(self, sender: Address | None, message: bytes, utf8: bool) -> str:
+        parts = [f"MAIL FROM:<{sender.wire if sender else ''}>"]
+        if "SIZE" in self.keywords:
+            limit = self.keywords["SIZE"].strip()
+            if limit.isdigit() and 0 < int(limit) < len(message):
+                raise MailError("size", f"the message has {len(message)} octets, and the server takes {limit}")
+            parts.append(f"SIZE={len(message)}")
+        if "8BITMIME" in self.keywords and not message.isascii():
+            parts.append("BODY=8BITMIME")
+        if utf8:
+            parts.append("SMTPUTF8")
+        return " ".join(parts)
+
+    def reset(self) -> None:
+        """RSET; a server that does not even take that is left."""
+        with contextlib.suppress(MailError):
+            if self.command("RSET").positive:
+                return
+        self.wire.close()
+
+    def quit(self) -> None:
+        """QUIT and close. What happens now changes nothing any more."""
+        if self.usable:
+            self.wire.timeout = min(self.wire.timeout, _QUIT_PATIENCE)
+            with contextlib.suppress(MailError):
+                self.command("QUIT")
+        self.wire.close()
+
+    # -- commands and replies ---------------------------------------------------------
+
+    def command(self, line: str, shown: str | None = None) -> Reply:
+        """Sends one command line and returns its reply; after a 421 the connection is closed."""
+        self.wire.send(line.encode("utf-8") + b"\r\n", shown=shown)
+        return self._read_reply()
+
+    def _read_reply(self) -> Reply:
+        lines: list[str] = []
+        while len(lines) < _MAX_LINES:
+            raw = self.wire.read_line()
+            text = raw.decode("utf-8", "replace").rstrip("\r\n")
+            self.wire.dialogue.add("S", text)
+            match = _LINE.fullmatch(raw)
+            if match is None:
+                if not lines:
+                    self.wire.close()
+                    raise MailError("protocol", f"the server's reply is not SMTP: {text[:200]}")
+                # A continuation line without its code: its words still belong to the reply.
+                lines.append(text)
+                continue
+            code, separator, words = match.groups()
+            lines.append((words or b"").decode("utf-8", "replace").rstrip("\r\n"))
+            if separator != b"-":
+                reply = Reply(int(code), tuple(lines))
+                if reply.closing:
+                    self.wire.close()
+                return reply
+        self.wire.close()
+        raise MailError("protocol", "the server's reply has no end")
+
+    def _error(self, reply: Reply, command: str) -> MailError:
+        error = smtp_error(reply, command, self._now)
+        error.text = self.wire.dialogue.redactor(error.text)
+        return error
+
+    @contextlib.contextmanager
+    def _closing_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except MailError:
+            self.quit()
+            raise
+
+
+def _challenge(reply: Reply) -> bytes:
+    text = reply.lines[-1].strip() if reply.lines else ""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        # Some servers write the prompts of LOGIN in clear; whoever reads the challenge will object.
+        return text.encode()
+
+
+def _keywords(reply: Reply) -> dict[str, str]:
+    """EHLO keywords in capitals with their parameters; the parameters of repeated ones are joined.
+
+    The old form `AUTH=LOGIN` counts as AUTH.
+    """
+    keywords: dict[str, str] = {}
+    for line in reply.lines[1:]:
+        keyword, _, parameters = line.strip().replace("AUTH=", "AUTH ", 1).partition(" ")
+        name = keyword.upper()
+        if name:
+            keywords[name] = f"{keywords.get(name, '')} {parameters}".strip()
+    return keywords
+
+
+def _address_literal(address: str) -> str:
+    """RFC 5321 4.1.3: a valid EHLO argument of a client without a name. Never `localhost`."""
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"

@@ -1,0 +1,113 @@
+"""The one SQLite file of a state folder: queue, rate limits, ledger of incoming mail.
+
+WAL with synchronous=NORMAL keeps every commit through a killed process; FULL also through a power cut.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from .errors import MailError
+
+__all__ = ["Store", "moment", "stamp", "timestamp"]
+
+FILE_NAME: Final = "mail.sqlite3"
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS messages (
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL, account TEXT NOT NULL, digest TEXT NOT NULL,
+  sender TEXT NOT NULL, eml BLOB NOT NULL, urgent INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS messages_by_name ON messages (name);
+CREATE TABLE IF NOT EXISTS recipients (
+  message INTEGER NOT NULL REFERENCES messages (id), address TEXT NOT NULL, position INTEGER NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('not-done', 'in-doubt', 'done', 'in-error')),
+  attempts INTEGER NOT NULL DEFAULT 0, retry_at REAL, error TEXT,
+  PRIMARY KEY (message, address)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS recipients_pending ON recipients (message) WHERE state IN ('not-done', 'in-doubt');
+CREATE TABLE IF NOT EXISTS history (
+  id INTEGER PRIMARY KEY, message INTEGER NOT NULL, address TEXT NOT NULL, at REAL NOT NULL,
+  state TEXT NOT NULL, words TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS history_by_message ON history (message);
+CREATE TABLE IF NOT EXISTS rate_limits (
+  account TEXT PRIMARY KEY, until REAL NOT NULL, strikes INTEGER NOT NULL, error TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS incoming (
+  id INTEGER PRIMARY KEY, account TEXT NOT NULL, validity TEXT NOT NULL, unique_id TEXT NOT NULL,
+  digest TEXT NOT NULL, raw BLOB, state TEXT NOT NULL CHECK (state IN ('stored', 'filing', 'filed')),
+  handed_over INTEGER NOT NULL DEFAULT 0, stored REAL NOT NULL, problem TEXT);
+CREATE UNIQUE INDEX IF NOT EXISTS incoming_by_id ON incoming (account, validity, unique_id);
+CREATE INDEX IF NOT EXISTS incoming_by_digest ON incoming (account, digest);
+CREATE INDEX IF NOT EXISTS incoming_waiting ON incoming (account) WHERE handed_over = 0;
+"""
+
+
+class Store:
+    """An open database. Use as a context manager, or close it."""
+
+    def __init__(self, folder: str | Path, durability: str = "NORMAL") -> None:
+        """Opens or creates the file. Raises MailError `config` when the folder cannot be used."""
+        path = Path(folder) / FILE_NAME
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=10.0, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute(f"PRAGMA synchronous={'FULL' if durability == 'FULL' else 'NORMAL'}")
+            if not self._db.execute("PRAGMA user_version").fetchone()[0]:
+                self._db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version=1;COMMIT;")
+        except (OSError, sqlite3.Error) as error:
+            raise MailError("config", f"the state file {path} cannot be used: {error}") from None
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing. Raises MailError `config` when the disk or a lock keeps it from being written."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise MailError("config", f"the state file cannot be written: {error}") from error
+
+    def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """What a query finds. Raises MailError `config` when the file cannot be read."""
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise MailError("config", f"the state file cannot be read: {error}") from error
+
+
+def stamp(now: datetime) -> float:
+    """Seconds since 1970, as the database keeps them."""
+    return now.timestamp()
+
+
+def moment(value: float) -> datetime:
+    """The UTC time of a stored stamp."""
+    return datetime.fromtimestamp(value, UTC)
+
+
+def timestamp(value: float | None) -> str | None:
+    """A stored stamp as RFC 3339 in UTC; fractions of a second are rounded up, never promised too early."""
+    if value is None:
+        return None
+    whole = int(value) if value == int(value) else int(value) + 1
+    return moment(whole).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,43 @@
+"""The seam between the queue and whatever carries mail: SMTP here, others beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from .errors import MailError
+from .settings import Settings
+from .smtp import Envelope, SmtpSession
+from .wire import Dialogue
+
+__all__ = ["Session", "session_for"]
+
+
+class Session(Protocol):
+    """One connection to a mail service.
+
+    `open` raises MailError. `send` never does: it returns each recipient's error, None where accepted, and
+    calls `before_data` with the recipients it is about to hand the message over for. `accepted` counts
+    messages; `usable` tells whether another one may follow.
+    """
+
+    accepted: int
+
+    @property
+    def usable(self) -> bool: ...
+
+    def open(self) -> None: ...
+
+    def send(
+        self, envelope: Envelope, message: bytes, before_data: Callable[[Sequence[str]], None]
+    ) -> dict[str, MailError | None]: ...
+
+    def quit(self) -> None: ...
+
+
+def session_for(settings: Settings, dialogue: Dialogue, dial: Mapping[str, str] | None, now: datetime) -> Session:
+    """A session, not opened yet. Raises MailError `config` or `unsupported`."""
+    if settings.graph is not None:
+        raise MailError("unsupported", "sending through Microsoft Graph is not supported by this client")
+    return SmtpSession(settings.require_outgoing(), dialogue, dial=dial, now=now)
