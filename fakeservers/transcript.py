@@ -38,7 +38,7 @@ class Entry:
     tls: str | None = None
     rule: str | None = None
     body: bool = False
-    facts: Mapping[str, object] = field(default=NOTHING)
+    facts: Mapping[str, object] = field(default_factory=lambda: NOTHING)
 
     @property
     def text(self) -> str:
