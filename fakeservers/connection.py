@@ -88,6 +88,8 @@ class Connection:
             case "username":
                 account = self.account or self.claimed
                 return account.address if account else None
+            case "elapsed":
+                return self.site.clock.now() - self.site.started
             case "sni":
                 return self.tls.sni if self.tls else None
         scope, dot, name = key.partition(".")

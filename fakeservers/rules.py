@@ -53,6 +53,7 @@ FACTS: Mapping[str, str] = {
     "items": "FETCH items or the SEARCH program as they came",
     "client": "the client's IP address",
     "sni": "the server name of the TLS handshake, or null",
+    "elapsed": "seconds that the host's clock has moved since the host was made",
 }
 SCOPES = ("connection", "account", "host")
 COUNTERS = (
@@ -252,7 +253,8 @@ def unknown(what: str, given: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = get_close_matches(given, names, n=1)
     hint = f'did you mean "{near[0]}"? ' if near else ""
-    shown = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
+    most = 8 if near else 40
+    shown = ", ".join(names[:most]) + (", ..." if len(names) > most else "")
     return f'unknown {what} "{given}": {hint}(known: {shown})'
 
 

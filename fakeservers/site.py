@@ -12,7 +12,7 @@ from fakeservers.mailstore import MailStore
 from fakeservers.profile import Profile
 from fakeservers.rules import RuleBook
 from fakeservers.tally import Tally
-from fakeservers.templates import generate
+from fakeservers.templates import generate, render
 from fakeservers.transcript import Secrets, Transcript
 
 if TYPE_CHECKING:
@@ -35,13 +35,20 @@ class Site:
     tally: Tally = field(default_factory=Tally)
     sessions: int = 0
     """Connections open now."""
+    started: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.started = self.clock.now()
 
     def host_name(self, service: str) -> str:
         return self.profile.services[service].host  # type: ignore[index]
 
     def variables(self) -> dict[str, str]:
-        """A connection's own ids, in the forms that the profile gives."""
-        return {name: generate(pattern, self.random) for name, pattern in self.profile.variables.items()}
+        """A connection's own ids, in the forms that the profile gives; a form may hold the ids before it."""
+        made: dict[str, str] = {}
+        for name, pattern in self.profile.variables.items():
+            made[name] = render(generate(pattern, self.random), made)
+        return made
 
     def dynamic(self, connection: Connection) -> dict[str, object]:
         """The placeholders that every text may use; cores add their command's own."""
@@ -54,6 +61,8 @@ class Site:
             "size_limit": self.profile.smtp.size_limit,
             "unix_time": int(self.clock.now()),
             "date": format_datetime(date),
+            "date_unpadded": format_datetime(date).replace(", 0", ", ", 1),
+            "ehlo": connection.ehlo or "",
             "iso_time": date.strftime("%Y-%m-%dT%H:%M:%S.") + f"{date.microsecond // 1000:03d}Z",
             "sp": " ",
         }

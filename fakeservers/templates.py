@@ -25,6 +25,8 @@ DYNAMIC: Mapping[str, str] = {
     "size_limit": "the profile's size limit",
     "unix_time": "seconds since 1970 on the host's clock",
     "date": "RFC 5322 date on the host's clock",
+    "date_unpadded": "the same without a zero before the day: `Mon, 4 Aug 2025 11:15:30 +0000`",
+    "ehlo": "the name that the client gave in EHLO or HELO",
     "iso_time": "UTC time with milliseconds and Z",
     "message_id": "the message's Message-ID without angle brackets",
     "count": "how many messages there are",
