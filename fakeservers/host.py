@@ -285,16 +285,24 @@ class FakeMailHost:
 
     def drop_connections(self) -> None:
         """Cut every open connection."""
-
-        def drop() -> None:
-            for wire in tuple(self.wires):
-                wire.abort()
-
-        self.call(drop)
+        self.call(self.abort_connections)
 
     def stop_service(self, service: str) -> None:
         """Close one listener: connections to its port are refused from here on."""
-        self.call(self._listeners[service].stop)
+        self.call(lambda: self.close_service(service))
+
+    def settle(self) -> None:
+        """Wait until the loop has dealt with all that has reached it so far."""
+        self.call(lambda: None)
+
+    def abort_connections(self) -> None:
+        """As `drop_connections`, for code that is on the loop already."""
+        for wire in tuple(self.wires):
+            wire.abort()
+
+    def close_service(self, service: str) -> None:
+        """As `stop_service`, for code that is on the loop already."""
+        self._listeners[service].stop()
 
 
 def _bind(host: str, port: int, service: str) -> socket.socket:

@@ -405,6 +405,8 @@ class RuleBook:
         self._random = random
         self._points: dict[str, list[_Compiled]] = {}
         self.advance: Callable[[float], None] = lambda seconds: None
+        self.on_fire: dict[str, Callable[[], None]] = {}
+        """Rule name: called on the loop each time that rule fires."""
         self.rules: list[Rule] = []
         for rule in rules:
             self._enter(rule, first=False)
@@ -444,6 +446,8 @@ class RuleBook:
             fired = one.act()
             acts += fired
             names.append(one.rule.name)
+            if self.on_fire and (told := self.on_fire.get(one.rule.name)):
+                told()
             for act in fired:
                 if act.set and connection.account is not None:
                     connection.account.properties.update(act.set)

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-__all__ = ["FileError", "cache_folder", "load_model", "load_text", "locate"]
+__all__ = ["FileError", "cache_folder", "load_model", "load_text", "locate", "parse", "validate"]
 
 Model = TypeVar("Model", bound=BaseModel)
 Path_ = Sequence[str | int]
@@ -65,19 +65,24 @@ def load_model(path: Path, model: type[Model], *, shown: str | None = None) -> M
     """The file as `model`. `shown` is the name that errors carry. Raises FileError, with all errors of the file."""
     file = shown or str(path)
     text = load_text(path)
-    data = _parse(text, file)
+    data = parse(text, file)
     if not isinstance(data, dict):
         raise FileError(file, 1, 1, f"expected a mapping of keys, found {_kind(data)}")
+    return validate(data, model, text, file)
+
+
+def validate(data: dict[str, Any], model: type[Model], text: str, file: str) -> Model:
+    """`data`, read from `text`, as `model`. Raises FileError, with all errors."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
         errors = [_explain(one, model, text, file) for one in error.errors(include_url=False)]
-        errors.sort(key=lambda one: (one.line, one.column))
-        unique = list({str(one): one for one in errors}.values())
+        errors.sort(key=lambda one: (one.line, one.column, not one.message.startswith("unknown key")))
+        unique = list({(one.line, one.column): one for one in reversed(errors)}.values())[::-1]
         raise FileError(unique[0].file, unique[0].line, unique[0].column, unique[0].message, unique[1:]) from None
 
 
-def _parse(text: str, file: str) -> Any:
+def parse(text: str, file: str) -> Any:
     """Plain data of YAML 1.2; dates become text. Raises FileError."""
     key = hashlib.sha256(b"1" + text.encode()).hexdigest()
     cached = cache_folder() / "yaml" / f"{key}.json"
@@ -167,10 +172,20 @@ def _step(kind: Any, step: str | int) -> Iterator[Any]:
         for name, field in model.model_fields.items():
             if step in (name, field.alias):
                 yield field.annotation
+    for part in _alternatives(kind):
+        # A tagged alternative: pydantic puts the tag into the path.
+        if any(getattr(mark, "tag", None) == step for mark in getattr(part, "__metadata__", ())):
+            yield part
     for part in _parts(kind):
         origin, arguments = typing.get_origin(part), typing.get_args(part)
         if origin is dict or (origin in (list, tuple, Sequence) and isinstance(step, int)):
             yield arguments[-1] if origin is dict else arguments[0]
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    """The members of a union as they were written, with their marks."""
+    inner = typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind
+    return typing.get_args(inner)
 
 
 def _models(kind: Any) -> list[type[BaseModel]]:

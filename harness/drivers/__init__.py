@@ -1,0 +1,65 @@
+"""Clients under test: one module for each way to make one act."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+__all__ = ["Client", "ClientFailed", "ClientSilent", "client_names", "open_client"]
+
+
+class ClientSilent(Exception):
+    """No reply came in time, or the client ended without one."""
+
+
+class ClientFailed(Exception):
+    """The client could not be started, or what it said is no valid reply."""
+
+
+class Client(Protocol):
+    """A client under test in this process; requests go to it strictly one after another."""
+
+    name: str
+    version: str
+    features: list[str]
+
+    def ask(self, action: str, request: dict[str, Any], limit: float) -> dict[str, Any]:
+        """The client's checked reply within `limit` real seconds. Raises ClientSilent, ClientFailed."""
+
+    def restart(self) -> None:
+        """End in good order; the next request starts it again."""
+
+    def kill(self) -> None:
+        """SIGKILL, at once and from any thread; the next request starts it again."""
+
+    def complaints(self) -> str:
+        """What it wrote to standard error since the last call."""
+
+    def close(self) -> None: ...
+
+
+def client_names() -> dict[str, str]:
+    """Built-in clients with what they are."""
+    return {"reference": "mailrig's own client stack (harness.clientstack)"}
+
+
+def open_client(name: str, command: str | None = None) -> Client:
+    """A client by name, or any program by its command. Raises ValueError for an unknown name, ClientFailed."""
+    from harness.drivers.command import CommandClient, reference_command
+
+    if command is not None:
+        return CommandClient(command_words(command))
+    if name == "reference":
+        return CommandClient(reference_command())
+    from fakeservers.rules import unknown
+
+    raise ValueError(unknown("client", name, client_names()))
+
+
+def command_words(command: str) -> list[str]:
+    """The command split as a POSIX shell would, without running one. Raises ValueError."""
+    import shlex
+
+    words = shlex.split(command)
+    if not words:
+        raise ValueError("the client command is empty")
+    return words

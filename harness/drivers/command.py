@@ -1,0 +1,161 @@
+"""Any program as the client under test, by JSON Lines on its standard input and output (CONTRACTS section 4)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, BinaryIO
+
+from harness.drivers import ClientFailed, ClientSilent
+from harness.protocol import BadReply, checked
+
+__all__ = ["CommandClient", "reference_command"]
+
+HELLO_LIMIT = 30.0
+CLOSE_LIMIT = 5.0
+KEPT_COMPLAINTS = 16_384
+
+
+def reference_command() -> list[str]:
+    """The reference client as a program like any other."""
+    return [sys.executable, "-P", "-m", "harness.clientstack"]
+
+
+class _Process:
+    """One life of the program: its replies line by line, and what it writes to standard error."""
+
+    def __init__(self, words: list[str], complain: bytearray) -> None:
+        try:
+            self._popen = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        except OSError as error:
+            raise ClientFailed(f"cannot start {words[0]!r}: {error.strerror or error}") from None
+        self.lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._complain = complain
+        threads = [(self._read, self._popen.stdout), (self._listen, self._popen.stderr)]
+        for target, stream in threads:
+            threading.Thread(target=target, args=(stream,), daemon=True).start()
+
+    def _read(self, stream: BinaryIO) -> None:
+        with stream:
+            for line in stream:
+                self.lines.put(line)
+        self.lines.put(None)
+
+    def _listen(self, stream: BinaryIO) -> None:
+        with stream:
+            while chunk := stream.read1(4096):  # type: ignore[attr-defined]
+                self._complain += chunk
+                del self._complain[:-KEPT_COMPLAINTS]
+
+    def say(self, line: bytes) -> bool:
+        """False when the program is gone."""
+        assert self._popen.stdin is not None
+        try:
+            self._popen.stdin.write(line)
+            self._popen.stdin.flush()
+        except (BrokenPipeError, OSError):
+            return False
+        return True
+
+    def alive(self) -> bool:
+        return self._popen.poll() is None
+
+    def kill(self) -> None:
+        self._popen.kill()
+
+    def end(self) -> int:
+        """Close its input and wait; killed if it stays. Returns the exit status."""
+        assert self._popen.stdin is not None
+        with contextlib.suppress(OSError):
+            self._popen.stdin.close()
+        try:
+            return self._popen.wait(CLOSE_LIMIT)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            return self._popen.wait()
+
+
+class CommandClient:
+    """Speaks with the program; greets it once, starts it again whenever it has ended. Raises ClientFailed."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._words = words
+        self._complaints = bytearray()
+        self._number = 0
+        self._process: _Process | None = None
+        hello = self._exchange({"id": 0, "action": "hello"}, "hello", HELLO_LIMIT)
+        self.name: str = hello["name"]
+        self.version: str = hello["version"]
+        self.features: list[str] = hello["features"]
+
+    def ask(self, action: str, request: dict[str, Any], limit: float) -> dict[str, Any]:
+        self._number += 1
+        return self._exchange({"id": self._number, "action": action, **request}, action, limit)
+
+    def restart(self) -> None:
+        if self._process is not None:
+            self._process.end()
+            self._process = None
+
+    def kill(self) -> None:
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def complaints(self) -> str:
+        text = bytes(self._complaints).decode("utf-8", "replace")
+        self._complaints.clear()
+        return text
+
+    def close(self) -> None:
+        self.restart()
+
+    def _exchange(self, request: dict[str, Any], action: str, limit: float) -> dict[str, Any]:
+        line = json.dumps(request).encode() + b"\n"
+        process = self._running()
+        if not process.say(line):
+            # It ended after its last reply, which it may; only now does that show.
+            self._process = None
+            process = self._running()
+            if not process.say(line):
+                raise ClientSilent(f"the client ended with status {self._gone(process)} before it read the request")
+        deadline = time.monotonic() + limit
+        try:
+            answer = process.lines.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            self._gone(process, kill=True)
+            raise ClientSilent(f"no reply within {limit:g} s") from None
+        if answer is None:
+            raise ClientSilent(f"the client ended with status {self._gone(process)} without a reply")
+        return self._parsed(answer, request["id"], action, process)
+
+    def _parsed(self, answer: bytes, number: int, action: str, process: _Process) -> dict[str, Any]:
+        shown = answer[:200].decode("utf-8", "replace").rstrip("\n")
+        try:
+            reply = json.loads(answer)
+        except ValueError:
+            self._gone(process, kill=True)
+            raise ClientFailed(f"the reply is not JSON: {shown}") from None
+        if not isinstance(reply, dict) or reply.get("id") != number:
+            self._gone(process, kill=True)
+            raise ClientFailed(f"the reply does not repeat the request's id {number}: {shown}")
+        try:
+            return checked(action, reply)
+        except BadReply as error:
+            raise ClientFailed(f"the reply to {action} is not valid: {error}") from None
+
+    def _running(self) -> _Process:
+        if self._process is None or not self._process.alive():
+            self._process = _Process(self._words, self._complaints)
+        return self._process
+
+    def _gone(self, process: _Process, *, kill: bool = False) -> int:
+        if kill:
+            process.kill()
+        self._process = None
+        return process.end()
