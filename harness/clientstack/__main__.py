@@ -11,5 +11,5 @@ if __name__ == "__main__":
         sys.exit(serve(sys.stdin.buffer, sys.stdout.buffer))
     except (BrokenPipeError, KeyboardInterrupt):
         # Nobody is there to read a reply any more.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         sys.exit(0)

@@ -44,11 +44,15 @@ def parse_address(text: str) -> Address:
     if not at:
         # "postmaster" alone is an address (RFC 5321 4.1.1.3); servers judge the others.
         local, domain = text, ""
-    quoted = len(local) > 1 and local.startswith('"') and local.endswith('"')
-    bad = _CONTROL.search(text) or not local or (at and not domain)
-    bad = bad or re.search(r"[\s<>,;@\\\"()]", domain)
-    bad = bad or (not quoted and re.search(r"[\s<>,;:@\\\"()\[\]]", local))
-    bad = bad or (quoted and re.search(r'(?<!\\)(?:\\\\)*"', local[1:-1]))
+    unquoted = not (len(local) > 1 and local.startswith('"') and local.endswith('"'))
+    bad = (
+        bool(_CONTROL.search(text))
+        or not local
+        or bool(at and not domain)
+        or bool(re.search(r"[\s<>,;@\\\"()]", domain))
+        or bool(unquoted and re.search(r"[\s<>,;:@\\\"()\[\]]", local))
+        or bool(not unquoted and re.search(r'(?<!\\)(?:\\\\)*"', local[1:-1]))
+    )
     if bad:
         raise MailError("config", f"{text!r} is not an e-mail address")
     _ascii_domain(domain)

@@ -105,7 +105,7 @@ class Outbox:
         self._dialogue = dialogue_for(self._outgoing.credentials, self._outgoing.debug_file, now)
         session_for(settings, self._dialogue, dial, now)
         self._store = Store(state_dir, settings.durability)
-        self.queue = Queue(self._store, self._outgoing.account, now)
+        self.queue = Queue(self._store, now)
         self._limits = RateLimits(self._store, now)
 
     def __enter__(self) -> Outbox:
@@ -217,7 +217,9 @@ class Outbox:
         finally:
             run.end()
 
-    def _put_off(self, message: QueuedMessage, recipients: Iterable[str], error: MailError, limit: RateLimit | None) -> None:
+    def _put_off(
+        self, message: QueuedMessage, recipients: Iterable[str], error: MailError, limit: RateLimit | None
+    ) -> None:
         self.queue.record(
             message, dict.fromkeys(recipients, error), attempted=False, not_before=limit.until if limit else None
         )
@@ -279,9 +281,7 @@ class _Run:
         self._session = session
         return session
 
-    def _again(
-        self, session: Session, outcomes: dict[str, MailError | None], before: int, progress: bool
-    ) -> set[str]:
+    def _again(self, session: Session, outcomes: dict[str, MailError | None], before: int, progress: bool) -> set[str]:
         """The recipients that may be tried at once, in another transaction or over a new connection."""
         errors = {address: error for address, error in outcomes.items() if error is not None}
         spent = [error for error in errors.values() if error.scope == "connection"]
@@ -312,9 +312,7 @@ class _Run:
 
     def _keep(self, message: QueuedMessage, outcomes: Mapping[str, MailError | None], progress: bool) -> None:
         outbox = self._outbox
-        outbox.queue.record(
-            message, outcomes, attempted=True, not_before=self._limit.until if self._limit else None
-        )
+        outbox.queue.record(message, outcomes, attempted=True, not_before=self._limit.until if self._limit else None)
         if progress and self._limit is None:
             outbox._limits.cleared(outbox._outgoing.account)
 
@@ -339,5 +337,3 @@ def _connection_ended(error: MailError) -> bool:
 def _too_many_recipients(error: MailError) -> bool:
     """RFC 5321 4.5.3.1.10: the rest of the recipients go in another transaction."""
     return error.enhanced == "4.5.3" or (error.code == 452 and "too many" in error.text.lower())
-
-

@@ -193,7 +193,7 @@ def _test(request: dict[str, Any]) -> dict[str, Any]:
     if to is not None and not isinstance(to, str):
         raise MailError("config", "to has to be an address or null")
     if request["action"] == "test_incoming":
-        return check_incoming(settings, _now(request), _dial(request)).as_json()
+        return check_incoming(settings, _now(request), dial=_dial(request)).as_json()
     return check_outgoing(settings, _state_dir(request), _now(request), to=to, dial=_dial(request)).as_json()
 
 

@@ -72,24 +72,18 @@ def digest_of(sender: str, recipients: Iterable[str], eml: bytes) -> str:
 
 
 class Queue:
-    """The messages of one account."""
+    """The outgoing messages of a store. Settings may change while they wait: a corrected host or password
+    serves the messages that the wrong one could not send."""
 
-    def __init__(self, store: Store, account: str, now: datetime) -> None:
+    def __init__(self, store: Store, now: datetime) -> None:
         self._store = store
-        self._account = account
         self._now = stamp(now)
 
     # -- in and out ------------------------------------------------------------------
 
-    def add(self, name: str, sender: str, recipients: Mapping[str, MailError | None], eml: bytes, digest: str) -> int:
-        """Keeps a message; a recipient that comes with an error is in error at once."""
-        with self._store.transaction() as db:
-            return self._add(db, name, sender, recipients, eml, digest)
-
-    def add_all(
-        self, messages: Sequence[tuple[str, str, Mapping[str, MailError | None], bytes, str]]
-    ) -> list[int]:
-        """Keeps all messages or none: (name, sender, recipients, eml, digest) each."""
+    def add_all(self, messages: Sequence[tuple[str, str, Mapping[str, MailError | None], bytes, str]]) -> list[int]:
+        """Keeps all messages or none: (name, sender, recipients, eml, digest) each. A recipient that comes with
+        an error is in error at once. Returns their numbers."""
         with self._store.transaction() as db:
             return [self._add(db, *message) for message in messages]
 
@@ -103,8 +97,8 @@ class Queue:
         digest: str,
     ) -> int:
         cursor = db.execute(
-            "INSERT INTO messages (name, account, digest, sender, eml, created) VALUES (?, ?, ?, ?, ?, ?)",
-            (name, self._account, digest, sender, eml, self._now),
+            "INSERT INTO messages (name, digest, sender, eml, created) VALUES (?, ?, ?, ?, ?)",
+            (name, digest, sender, eml, self._now),
         )
         message = int(cursor.lastrowid or 0)
         for position, (address, error) in enumerate(recipients.items()):
@@ -119,10 +113,9 @@ class Queue:
     def find_pending(self, name: str, digest: str) -> int | None:
         """The message that the same request left behind, if it still has pending recipients."""
         rows = self._store.rows(
-            "SELECT id FROM messages WHERE name = ? AND account = ? AND digest = ? AND EXISTS (SELECT 1 FROM "
+            "SELECT id FROM messages WHERE name = ? AND digest = ? AND EXISTS (SELECT 1 FROM "
             "recipients WHERE message = messages.id AND state IN ('not-done', 'in-doubt')) ORDER BY id LIMIT 1",
             name,
-            self._account,
             digest,
         )
         return rows[0]["id"] if rows else None
@@ -130,15 +123,14 @@ class Queue:
     def pending_ids(self) -> list[int]:
         """Messages with pending recipients: urgent ones first, then the oldest."""
         rows = self._store.rows(
-            "SELECT id FROM messages WHERE account = ? AND id IN "
-            "(SELECT message FROM recipients WHERE state IN ('not-done', 'in-doubt')) ORDER BY urgent DESC, id",
-            self._account,
+            "SELECT id FROM messages WHERE id IN "
+            "(SELECT message FROM recipients WHERE state IN ('not-done', 'in-doubt')) ORDER BY urgent DESC, id"
         )
         return [row["id"] for row in rows]
 
     def message(self, message: int) -> QueuedMessage:
         """One message. Raises MailError `config` when there is none with this number."""
-        rows = self._store.rows("SELECT * FROM messages WHERE id = ? AND account = ?", message, self._account)
+        rows = self._store.rows("SELECT * FROM messages WHERE id = ?", message)
         if not rows:
             raise MailError("config", f"there is no message {message} in this queue")
         recipients = self._store.rows("SELECT * FROM recipients WHERE message = ? ORDER BY position", message)
@@ -158,7 +150,12 @@ class Queue:
             )
 
     def record(
-        self, message: QueuedMessage, outcomes: Mapping[str, MailError | None], *, attempted: bool, not_before: float | None
+        self,
+        message: QueuedMessage,
+        outcomes: Mapping[str, MailError | None],
+        *,
+        attempted: bool,
+        not_before: float | None,
     ) -> None:
         """Keeps what became of an attempt. `not_before`: the end of a rate limit, if one is set."""
         with self._store.transaction() as db:
@@ -200,12 +197,13 @@ class Queue:
 
     def overview(self, state: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         """Recipients, the newest message first, optionally of one state, with times as RFC 3339."""
-        condition = "AND recipients.state = ?" if state else ""
+        condition = "WHERE recipients.state = ?" if state else ""
         rows = self._store.rows(
             "SELECT messages.id, name, sender, created, address, state, attempts, retry_at, error FROM messages "
-            f"JOIN recipients ON recipients.message = messages.id WHERE account = ? {condition} "
-            "ORDER BY messages.id DESC LIMIT ?",
-            *(self._account, *([state] if state else []), limit),
+            f"JOIN recipients ON recipients.message = messages.id {condition} "
+            "ORDER BY messages.id DESC, position LIMIT ?",
+            *([state] if state else []),
+            limit,
         )
         return [
             {

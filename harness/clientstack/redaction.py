@@ -8,18 +8,9 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote, quote_plus
 
-__all__ = ["MASK", "Redactor", "Secret"]
+__all__ = ["MASK", "Redactor"]
 
 MASK: Final = "********"
-
-
-class Secret(str):
-    """A password or token whose repr never shows it."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "Secret('')" if not self else f"Secret('{MASK}')"
 
 
 class Redactor:

@@ -163,9 +163,7 @@ def _smtp_category(code: int, enhanced: str | None, text: str, command: str) -> 
         return "size", None
     if detail == "2.2":
         return "quota", None
-    if command in ("MAIL", "RCPT", "DATA", "message") and (
-        detail == "2.3" or _first(table.size, code, enhanced, text)
-    ):
+    if command in ("MAIL", "RCPT", "DATA", "message") and (detail == "2.3" or _first(table.size, code, enhanced, text)):
         return "size", None
     if command == "greeting":
         return ("temporary" if code < 500 else "connect"), None
@@ -227,7 +225,9 @@ _IN: Final = re.compile(
 _RETRY_AFTER: Final = re.compile(r"\bretry[- ]after[:=]?\s*(\d{1,7})\b(?!\s*[-:]\d)", re.IGNORECASE)
 _CLOCK: Final = re.compile(r"\b(?:in|after)\s+(\d{1,2}):(\d{2}):(\d{2})\b(?!\s*(?:UTC|GMT|Z))", re.IGNORECASE)
 _ISO: Final = re.compile(r"\b(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.\d+)?\s*(Z|UTC|GMT|[+-]\d{2}:?\d{2})?")
-_RFC5322: Final = re.compile(r"\b(?:\w{3},\s+)?\d{1,2}\s+\w{3}\s+\d{4}\s+\d{2}:\d{2}:\d{2}(?:\s+(?:[+-]\d{4}|GMT|UTC))?")
+_RFC5322: Final = re.compile(
+    r"\b(?:\w{3},\s+)?\d{1,2}\s+\w{3}\s+\d{4}\s+\d{2}:\d{2}:\d{2}(?:\s+(?:[+-]\d{4}|GMT|UTC))?"
+)
 _LONGEST: Final = 7 * 86400.0
 
 

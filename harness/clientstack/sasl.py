@@ -5,22 +5,21 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from .errors import MailError
-from .redaction import Secret
 
 __all__ = ["Credentials", "Mechanism", "choose", "create", "sends_secret"]
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who logs in. `certificate`: a client certificate is in use, so EXTERNAL can say who we are."""
+    """Who logs in; no repr shows how. `certificate`: a client certificate is in use, so EXTERNAL can say who we are."""
 
     username: str = ""
-    password: Secret = Secret("")
-    access_token: Secret | None = None
+    password: str = field(default="", repr=False)
+    access_token: str | None = field(default=None, repr=False)
     certificate: bool = False
 
     @property

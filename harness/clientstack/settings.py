@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .errors import MailError
-from .redaction import Redactor, Secret
+from .redaction import Redactor
 from .sasl import Credentials
 from .tls import Trust
 
@@ -38,7 +38,7 @@ class Outgoing:
     port: int
     security: str = "opportunistic"
     auth: str = "none"
-    credentials: Credentials = Credentials()
+    credentials: Credentials = field(default_factory=Credentials)
     allow_cleartext: bool = False
     ehlo_name: str | None = None
     timeout: float = 10.0
@@ -47,13 +47,13 @@ class Outgoing:
     from_name: str = ""
     reply_to: str | None = None
     bounce_address: str | None = None
-    trust: Trust = Trust()
+    trust: Trust = field(default_factory=Trust)
     debug_file: str | None = None
 
     @property
     def account(self) -> str:
-        """What a rate limit and a queue entry belong to."""
-        return f"smtp://{self.credentials.username}@{self.host.lower()}:{self.port}"
+        """What a rate limit belongs to: the server and the user, whichever port is used."""
+        return f"smtp://{self.credentials.username}@{self.host.lower()}"
 
 
 @dataclass(frozen=True)
@@ -65,20 +65,20 @@ class Incoming:
     port: int = 0
     security: str = "opportunistic"
     auth: str = "auto"
-    credentials: Credentials = Credentials()
+    credentials: Credentials = field(default_factory=Credentials)
     allow_cleartext: bool = False
     inbox: str = "INBOX"
     completed: str | None = None
     unseen_only: bool = True
     timeout: float = 10.0
-    trust: Trust = Trust()
+    trust: Trust = field(default_factory=Trust)
     debug_file: str | None = None
 
     @property
     def account(self) -> str:
-        """What a ledger entry belongs to."""
+        """What a ledger entry belongs to: one mailbox or maildrop, whichever port is used."""
         place = f"/{self.inbox}" if self.protocol == "imap" else ""
-        return f"{self.protocol}://{self.credentials.username}@{self.host.lower()}:{self.port}{place}"
+        return f"{self.protocol}://{self.credentials.username}@{self.host.lower()}{place}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Graph:
 
     tenant_id: str
     client_id: str
-    client_secret: Secret
+    client_secret: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -239,8 +239,8 @@ class _Section:
         token = self.text("access_token")
         return Credentials(
             username=self.line("username"),
-            password=Secret(self.line("password")),
-            access_token=Secret(token) if token else None,
+            password=self.line("password"),
+            access_token=token or None,
             certificate=bool(self.optional("client_cert")),
         )
 
@@ -306,7 +306,7 @@ def _incoming(data: object) -> Incoming:
 
 def _graph(data: object) -> Graph:
     section = _Section("graph", data)
-    return Graph(section.line("tenant_id"), section.line("client_id"), Secret(section.line("client_secret")))
+    return Graph(section.line("tenant_id"), section.line("client_id"), section.line("client_secret"))
 
 
 def _ehlo_name(section: _Section) -> str | None:

@@ -40,7 +40,12 @@ class SmtpSession:
     """One connection. Use `open`, then `send` for each message while `usable`, then `quit`."""
 
     def __init__(
-        self, settings: Outgoing, dialogue: Dialogue, *, dial: Mapping[str, str] | None = None, now: datetime | None = None
+        self,
+        settings: Outgoing,
+        dialogue: Dialogue,
+        *,
+        dial: Mapping[str, str] | None = None,
+        now: datetime | None = None,
     ) -> None:
         self._settings = settings
         self._dial = dial
@@ -71,6 +76,7 @@ class SmtpSession:
         """TLS first where it is implicit; the greeting; EHLO."""
         if self._settings.security == "implicit":
             self.wire.start_tls()
+        self.wire.dialogue.stage("greeting")
         reply = self._read_reply()
         if not reply.positive:
             raise self._error(reply, "greeting")
@@ -85,6 +91,7 @@ class SmtpSession:
             if security == "starttls":
                 raise MailError("tls-required", "the server does not offer STARTTLS, and the settings require it")
             return
+        self.wire.dialogue.stage("tls")
         reply = self.command("STARTTLS")
         if reply.code != 220:
             if security == "starttls" or reply.closing or not 400 <= reply.code < 600:
@@ -104,6 +111,7 @@ class SmtpSession:
             return
         if settings.auth == "auto" and not who.present and not (who.certificate and "EXTERNAL" in offered):
             return
+        self.wire.dialogue.stage("auth")
         names = sasl.choose(
             settings.auth, offered, who, secrets_allowed=self.wire.encrypted or settings.allow_cleartext
         )
@@ -150,6 +158,7 @@ class SmtpSession:
             self.command("*")
 
     def _ehlo(self) -> None:
+        self.wire.dialogue.stage("ehlo")
         name = self._settings.ehlo_name or _address_literal(self.wire.local_address)
         reply = self.command(f"EHLO {name}")
         if reply.positive:
@@ -197,9 +206,11 @@ class SmtpSession:
         recipients = {key: value for key, value in envelope.recipients.items() if key not in outcomes}
         if not recipients:
             return
+        self.wire.dialogue.stage("mail")
         reply = self.command(self._mail(envelope.sender, message, utf8))
         if not reply.positive:
             raise self._error(reply, "MAIL")
+        self.wire.dialogue.stage("rcpt")
         for recipient, address in recipients.items():
             reply = self.command(f"RCPT TO:<{address.wire}>")
             outcomes[recipient] = None if reply.positive else self._error(reply, "RCPT")
@@ -214,6 +225,7 @@ class SmtpSession:
         if not accepted:
             self.reset()
             return
+        self.wire.dialogue.stage("data")
         reply = self.command("DATA")
         if reply.code != 354:
             self._failed_transaction(reply, "DATA")

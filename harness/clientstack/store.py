@@ -20,7 +20,7 @@ FILE_NAME: Final = "mail.sqlite3"
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS messages (
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL, account TEXT NOT NULL, digest TEXT NOT NULL,
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL,
   sender TEXT NOT NULL, eml BLOB NOT NULL, urgent INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS messages_by_name ON messages (name);
 CREATE TABLE IF NOT EXISTS recipients (
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS rate_limits (
   account TEXT PRIMARY KEY, until REAL NOT NULL, strikes INTEGER NOT NULL, error TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS incoming (
   id INTEGER PRIMARY KEY, account TEXT NOT NULL, validity TEXT NOT NULL, unique_id TEXT NOT NULL,
-  digest TEXT NOT NULL, raw BLOB, state TEXT NOT NULL CHECK (state IN ('stored', 'filing', 'filed')),
+  digest TEXT NOT NULL, raw BLOB, state TEXT NOT NULL CHECK (state IN ('stored', 'filing', 'seen', 'filed')),
   handed_over INTEGER NOT NULL DEFAULT 0, stored REAL NOT NULL, problem TEXT);
 CREATE UNIQUE INDEX IF NOT EXISTS incoming_by_id ON incoming (account, validity, unique_id);
 CREATE INDEX IF NOT EXISTS incoming_by_digest ON incoming (account, digest);

@@ -70,9 +70,7 @@ def certificate_facts(sock: ssl.SSLSocket) -> dict[str, Any]:
         names = certificate.get("subjectAltName", ())
         facts["names"] = [str(entry[1]) for entry in names if isinstance(entry, tuple)]
         facts["not_after"] = certificate.get("notAfter")
-        facts["issuer"] = ", ".join(
-            f"{pair[0]}={pair[1]}" for group in certificate.get("issuer", ()) for pair in group
-        )
+        facts["issuer"] = ", ".join(f"{pair[0]}={pair[1]}" for group in certificate.get("issuer", ()) for pair in group)
     return facts
 
 

@@ -27,10 +27,14 @@ _MAX_LINE: Final = 64 * 1024
 
 
 class Dialogue:
-    """The newest lines of a session as `C: ` and `S: ` lines, secrets masked."""
+    """The newest lines of a session as `C: ` and `S: ` lines, secrets masked.
+
+    `stage` is told the name of each stage as it begins: resolve, connect, tls, greeting, ehlo, auth, ...
+    """
 
     def __init__(self, redactor: Redactor, listener: Callable[[str], None] | None = None) -> None:
         self.redactor = redactor
+        self.stage: Callable[[str], None] = lambda name: None
         self._listener = listener
         self._lines: deque[str] = deque(maxlen=400)
 
@@ -69,8 +73,10 @@ class Wire:
         """Connects within the timeout, all addresses of the name together. `dial` maps host:port."""
         self.arm()
         target, target_port = dialled(self.host, port, dial or {})
+        self.dialogue.stage("resolve")
         addresses = _resolve(target, target_port, self.timeout)
         problem: OSError | None = None
+        self.dialogue.stage("connect")
         for index, (family, kind, proto, _, address) in enumerate(addresses):
             share = max(self._deadline - time.monotonic(), 0.001) / (len(addresses) - index)
             sock = socket.socket(family, kind, proto)
@@ -94,6 +100,7 @@ class Wire:
     def start_tls(self) -> None:
         """The TLS handshake, now. Bytes the server sent before it are a fault (RFC 3207 4.2, 6)."""
         sock = self._connected()
+        self.dialogue.stage("tls")
         if self._buffer:
             self._buffer.clear()
             self.close()
@@ -164,15 +171,17 @@ class Wire:
             raise self._lost(error) from None
         self.arm()
 
-    def read_line(self) -> bytes:
-        """The next line with its line end. Raises MailError `protocol` past 64 KiB."""
+    def read_line(self, limit: int = _MAX_LINE) -> bytes:
+        """The next line with its line end. Raises MailError `protocol` past `limit` octets."""
+        searched = 0
         while True:
-            end = self._buffer.find(b"\n")
+            end = self._buffer.find(b"\n", searched)
             if end >= 0:
                 line = bytes(self._buffer[: end + 1])
                 del self._buffer[: end + 1]
                 return line
-            if len(self._buffer) > _MAX_LINE:
+            searched = len(self._buffer)
+            if searched > limit:
                 self.close()
                 raise MailError("protocol", "the server sent a line without an end")
             self._fill()

@@ -1,0 +1,418 @@
+"""An IMAP client session on imapclient, over our own wire: its deadlines, its TLS, its redacted dialogue."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from imapclient import IMAPClient
+from imapclient.exceptions import IMAPClientAbortError, IMAPClientError
+
+from . import sasl
+from .errors import MailError
+from .replies import login_error
+from .settings import Incoming
+from .wire import Dialogue, Wire
+
+__all__ = ["ImapSession"]
+
+_LONGEST_LINE: Final = 16 * 1024 * 1024
+_LOGOUT_PATIENCE: Final = 2.0
+
+
+class _Connection(imaplib.IMAP4):
+    """imaplib's protocol engine reading and writing through a Wire."""
+
+    def __init__(self, wire: Wire, port: int, dial: Mapping[str, str] | None, implicit: bool) -> None:
+        self._wire = wire
+        self._dial = dial
+        self._implicit = implicit
+        self.masking = False
+        super().__init__(wire.host, port)
+
+    def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
+        self.host = host
+        self.port = port
+        self._wire.connect(port, self._dial)
+        if self._implicit:
+            self._wire.start_tls()
+        self._wire.dialogue.stage("greeting")
+
+    def read(self, size: int) -> bytes:
+        data = self._wire.read_exact(size)
+        self._wire.dialogue.add("S", f"<{size} octets>")
+        return data
+
+    def readline(self) -> bytes:
+        line = self._wire.read_line(_LONGEST_LINE)
+        self._wire.dialogue.add("S", line.decode("utf-8", "replace").rstrip("\r\n"))
+        # imaplib gives up on a line with a bare line feed; there is no reason to.
+        return line if line.endswith(b"\r\n") else line[:-1] + b"\r\n"
+
+    def send(self, data: Any) -> None:
+        self._wire.send(bytes(data), shown="********" if self.masking else None)
+
+    def shutdown(self) -> None:
+        self._wire.close()
+
+    def socket(self) -> Any:
+        return None
+
+    def secure(self) -> None:
+        """STARTTLS was accepted: the handshake, and capabilities anew (RFC 9051 6.2.1)."""
+        self._wire.start_tls()
+        self._tls_established = True
+        self.untagged_responses.pop("CAPABILITY", None)
+        self._get_capabilities()
+
+
+class _Client(IMAPClient):  # type: ignore[misc]
+    """imapclient's commands on a _Connection."""
+
+    def __init__(self, connect: Callable[[], _Connection], host: str, port: int) -> None:
+        self._connect = connect
+        super().__init__(host, port, ssl=False)
+        # Its debug log would show what the dialogue masks.
+        self._imap.debug = 0
+
+    def _create_IMAP4(self) -> _Connection:  # noqa: N802
+        return self._connect()
+
+    def _set_read_timeout(self) -> None:
+        return
+
+
+class ImapSession:
+    """One connection. Use `open` and `select`, the commands, then `logout`."""
+
+    def __init__(
+        self,
+        settings: Incoming,
+        dialogue: Dialogue,
+        *,
+        dial: Mapping[str, str] | None = None,
+        now: datetime | None = None,
+    ) -> None:
+        self._settings = settings
+        self._dial = dial
+        self._now = now
+        self.wire = Wire(settings.host, settings.timeout, settings.trust, dialogue)
+        self.mechanism: str | None = None
+        self.validity = ""
+        self._optional_client: Any = None
+
+    @property
+    def _client(self) -> Any:
+        if self._optional_client is None:
+            raise MailError("disconnected", "the connection is closed")
+        return self._optional_client
+
+    def open(self) -> None:
+        """Connects, secures and logs in. Raises MailError; the connection is closed then."""
+        try:
+            self.connect()
+            self.secure()
+            self.authenticate()
+        except MailError:
+            self.logout()
+            raise
+
+    # -- not authenticated -----------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Connects, with TLS at once where it is implicit, and takes greeting and capabilities."""
+        settings = self._settings
+
+        def connection() -> _Connection:
+            return _Connection(self.wire, settings.port, self._dial, settings.security == "implicit")
+
+        with self._mapped("greeting"):
+            self._optional_client = _Client(connection, settings.host, settings.port)
+
+    def secure(self) -> None:
+        """STARTTLS as the security setting says. Only a missing or refused offer may go on in clear."""
+        security = self._settings.security
+        if security in ("none", "implicit"):
+            return
+        engine = self._client._imap
+        required = security == "starttls"
+        if not self._offers("STARTTLS") or engine.state != "NONAUTH":
+            if required:
+                raise MailError("tls-required", "the server does not offer STARTTLS, and the settings require it")
+            return
+        try:
+            kind, data = self._mapped_call("STARTTLS", engine._simple_command, "STARTTLS")
+        except MailError as error:
+            # A tagged BAD arrives as an error; one that ended the connection cannot go on in clear.
+            if self.wire.closed or error.category in ("disconnected", "timeout"):
+                raise
+            kind, data = "BAD", [error.text.encode()]
+        if kind != "OK":
+            if required:
+                words = _text(data)
+                raise self._redacted(MailError("tls-required", f"the server refuses STARTTLS: {words}"))
+            return
+        with self._mapped("CAPABILITY"):
+            engine.secure()
+            self._client._cached_capabilities = None
+
+    def authenticate(self) -> None:
+        """Logs in once, by the mechanism set or the strongest offered; PREAUTH needs no login."""
+        settings = self._settings
+        who = settings.credentials
+        engine = self._client._imap
+        if engine.state == "AUTH":
+            return
+        self.wire.dialogue.stage("auth")
+        offered = [name[5:] for name in self._capabilities() if name.startswith("AUTH=")]
+        names = sasl.choose(
+            settings.auth,
+            offered,
+            who,
+            secrets_allowed=self.wire.encrypted or settings.allow_cleartext,
+            plain_login=None if self._offers("LOGINDISABLED") else "USER",
+        )
+        name = names[0]
+        engine.masking = True
+        try:
+            with self._mapped("login"):
+                if name == "USER":
+                    self._login()
+                else:
+                    self._exchange(sasl.create(name, who, settings.host, settings.port))
+        finally:
+            engine.masking = False
+        self.mechanism = "LOGIN" if name == "USER" else name
+        self._client._cached_capabilities = None
+
+    def _login(self) -> None:
+        who = self._settings.credentials
+        if not who.username:
+            raise MailError("config", "a user name is needed to log in, and none is set")
+        engine = self._client._imap
+        if who.username.isascii() and who.password.isascii():
+            kind, data = engine._simple_command("LOGIN", engine._quote(who.username), engine._quote(who.password))
+        else:
+            kind, data = self._client._raw_command(
+                b"LOGIN", [_astring(who.username), _astring(who.password)], uid=False
+            )
+        if kind != "OK":
+            raise IMAPClientError(_text(data))
+        engine.state = "AUTH"
+
+    def _exchange(self, mechanism: sasl.Mechanism) -> None:
+        problem: list[MailError] = []
+
+        def answer(challenge: bytes) -> bytes | None:
+            try:
+                return mechanism.answer(challenge)
+            except MailError as error:
+                problem.append(error)
+                return None
+
+        try:
+            self._client._imap.authenticate(mechanism.name, answer)
+        except IMAPClientError:
+            if problem:
+                raise problem[0] from None
+            raise
+        mechanism.finish()
+
+    def _capabilities(self) -> list[str]:
+        with self._mapped("CAPABILITY"):
+            return [bytes(name).decode("ascii", "replace").upper() for name in self._client.capabilities()]
+
+    def _offers(self, name: str) -> bool:
+        return name in self._capabilities()
+
+    # -- selected ------------------------------------------------------------------------------
+
+    def select(self, mailbox: str, *, readonly: bool = False) -> int:
+        """Opens a mailbox; returns how many messages it has. Sets `validity`."""
+        with self._mapped("SELECT", mailbox):
+            answer = self._client.select_folder(mailbox, readonly=readonly)
+        self.validity = str(answer.get(b"UIDVALIDITY", ""))
+        return int(answer.get(b"EXISTS", 0))
+
+    def search(self, *criteria: str) -> list[int]:
+        """UIDs that match, in ascending order."""
+        with self._mapped("SEARCH"):
+            return sorted(int(uid) for uid in self._client.search(list(criteria)))
+
+    def present(self, uids: Sequence[int]) -> list[int]:
+        """Those of `uids` that are still in the mailbox."""
+        return self.search("UID", _sequence_set(uids)) if uids else []
+
+    def fetch(self, uid: int) -> bytes | None:
+        """A whole message, left unseen (BODY.PEEK); None when it is gone."""
+        with self._mapped("FETCH"):
+            found = self._client.fetch([uid], ["BODY.PEEK[]"])
+        body = found.get(uid, {}).get(b"BODY[]")
+        return bytes(body) if body is not None else None
+
+    def mark_seen(self, uids: Sequence[int]) -> None:
+        with self._mapped("STORE"):
+            self._client.add_flags(list(uids), [b"\\Seen"], silent=True)
+
+    @property
+    def moves(self) -> bool:
+        """Whether filing is one atomic command (RFC 6851)."""
+        return self._offers("MOVE")
+
+    def move(self, uids: Sequence[int], mailbox: str) -> None:
+        """Moves messages by MOVE, or by COPY and `remove`."""
+        with self._mapped("MOVE", mailbox):
+            if self.moves:
+                self._client.move(list(uids), mailbox)
+                return
+            self._client.copy(list(uids), mailbox)
+        self.remove(uids)
+
+    def remove(self, uids: Sequence[int]) -> None:
+        """Deletes messages and expunges just them: UID EXPUNGE (RFC 4315), else EXPUNGE where no other message
+        is marked \\Deleted, else they stay marked."""
+        mine = set(uids)
+        with self._mapped("STORE"):
+            self._client.add_flags(list(uids), [b"\\Deleted"], silent=True)
+        if self._offers("UIDPLUS"):
+            with self._mapped("EXPUNGE"):
+                self._client.uid_expunge(list(uids))
+        elif set(self.search("DELETED")) <= mine:
+            with self._mapped("EXPUNGE"):
+                self._client.expunge()
+
+    def mailbox_for(self, name: str) -> str:
+        """The server's name for a mailbox to file in, created if it is missing: in the personal namespace,
+        with the server's hierarchy delimiter for `/`."""
+        prefix, delimiter = self._namespace()
+        if delimiter not in ("", "/") and "/" in name:
+            name = name.replace("/", delimiter)
+        candidates = [name]
+        if prefix and not name.upper().startswith(prefix.upper()):
+            candidates.append(prefix + name)
+        for candidate in candidates:
+            if self._exists(candidate):
+                return candidate
+        target = candidates[-1]
+        try:
+            with self._mapped("CREATE", target):
+                self._client.create_folder(target)
+        except MailError as error:
+            if "ALREADYEXISTS" not in error.text.upper() and not self._exists(target):
+                raise
+        else:
+            with contextlib.suppress(MailError), self._mapped("SUBSCRIBE"):
+                self._client.subscribe_folder(target)
+        return target
+
+    def has_message(self, mailbox: str, message_id: str) -> bool:
+        """Whether `mailbox` holds a message with this Message-ID; the INBOX has to be selected again after it."""
+        self.select(mailbox, readonly=True)
+        return bool(self.search("HEADER", "Message-ID", message_id))
+
+    def _exists(self, mailbox: str) -> bool:
+        with self._mapped("LIST"):
+            return bool(self._client.list_folders("", mailbox.replace("*", "%")))
+
+    def _namespace(self) -> tuple[str, str]:
+        if self._offers("NAMESPACE"):
+            try:
+                with self._mapped("NAMESPACE"):
+                    personal = self._client.namespace().personal
+            except MailError:
+                if self.wire.closed:
+                    raise
+                personal = None
+            if personal:
+                return str(personal[0][0]), str(personal[0][1] or "")
+        with self._mapped("LIST"):
+            found = self._client.list_folders("", "")
+        return "", str((found[0][1] or b"").decode("ascii", "replace")) if found else ""
+
+    def logout(self) -> None:
+        """LOGOUT and close. What happens now changes nothing any more."""
+        if not self.wire.closed and self._optional_client is not None:
+            self.wire.timeout = min(self.wire.timeout, _LOGOUT_PATIENCE)
+            with contextlib.suppress(MailError), self._mapped("LOGOUT"):
+                self._client.logout()
+        self.wire.close()
+
+    # -- errors --------------------------------------------------------------------------------
+
+    def _mapped_call(self, command: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        with self._mapped(command):
+            return call(*arguments)
+
+    @contextlib.contextmanager
+    def _mapped(self, command: str, mailbox: str = "") -> Iterator[None]:
+        """Whatever imapclient and imaplib raise, as a MailError."""
+        try:
+            yield
+        except IMAPClientAbortError as error:
+            self.wire.close()
+            words = _words(error)
+            known = login_error(words, self._now)
+            if known.category == "authentication":
+                lost = "BYE" in str(error) or "EOF" in str(error) or "socket error" in str(error)
+                known = MailError("disconnected" if lost else "protocol", f"{command}: {words}")
+            raise self._redacted(known) from None
+        except IMAPClientError as error:
+            raise self._redacted(self._refused(command, mailbox, _words(error))) from None
+        except (ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError) as error:
+            # Parsers of a library meet whatever a server invents.
+            self.wire.close()
+            raise self._redacted(
+                MailError(
+                    "protocol", f"the server's response to {command} cannot be understood ({type(error).__name__})"
+                )
+            ) from None
+
+    def _refused(self, command: str, mailbox: str, words: str) -> MailError:
+        error = login_error(words, self._now)
+        if command == "login":
+            return error
+        if command == "greeting":
+            return MailError("connect", words) if error.category == "authentication" else error
+        if "[OVERQUOTA]" in words.upper() and command in ("MOVE", "CREATE"):
+            return MailError("quota", words)
+        if command == "SELECT" and (error.category == "authentication" or "NONEXISTENT" in words.upper()):
+            return MailError("config", f"the mailbox {mailbox} cannot be opened: {words}")
+        if error.category == "authentication":
+            return MailError("protocol", f"{command}: {words}")
+        return error
+
+    def _redacted(self, error: MailError) -> MailError:
+        error.text = self.wire.dialogue.redactor(error.text)
+        return error
+
+
+def _sequence_set(uids: Sequence[int]) -> str:
+    return ",".join(str(uid) for uid in uids)
+
+
+def _astring(text: str) -> bytes:
+    # imapclient sends arguments with 8-bit octets as literals, others as they are.
+    data = text.encode("utf-8")
+    return data if not text.isascii() else b'"' + data.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+def _text(data: Any) -> str:
+    last = data[-1] if isinstance(data, list | tuple) and data else data
+    return bytes(last).decode("utf-8", "replace") if isinstance(last, bytes) else str(last or "")
+
+
+def _words(error: Exception) -> str:
+    """The server's words in an exception of imaplib or imapclient, which wrap them in their own."""
+    text = str(error.args[0]) if error.args else str(error)
+    if error.args and isinstance(error.args[0], bytes):
+        text = error.args[0].decode("utf-8", "replace")
+    match = re.search(r"\[b(['\"])(.*)\1\]$", text, re.DOTALL)
+    if match:
+        text = match.group(2)
+    text = re.sub(r"^b(['\"])(.*)\1$", r"\2", text, flags=re.DOTALL)
+    text = re.sub(r"^(?:command: \w+ => )?(?:\w+ failed: |\w+ command error: )?", "", text)
+    return re.sub(r"^\* (?:BYE|NO|BAD) ", "", text).strip()

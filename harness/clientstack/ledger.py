@@ -1,0 +1,114 @@
+"""What was read from a mailbox, so that each message is handed over once: through crashes, dropped
+connections, a new UIDVALIDITY, and POP3 servers without unique-ids.
+
+A message is stored here before anything is changed on the server. States: stored → (filing →) filed, or
+seen where mail stays in its mailbox.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from .store import Store, stamp
+
+__all__ = ["Entry", "Ledger"]
+
+STORED: Final = "stored"
+FILING: Final = "filing"
+SEEN: Final = "seen"
+FILED: Final = "filed"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A message in the ledger. `open`: the server still has to be told that it is done with."""
+
+    id: int
+    unique_id: str
+    state: str
+    digest: str
+
+    @property
+    def open(self) -> bool:
+        return self.state in (STORED, FILING)
+
+
+class Ledger:
+    """The entries of one account. `validity` is IMAP's UIDVALIDITY, "" for POP3."""
+
+    def __init__(self, store: Store, account: str, now: datetime) -> None:
+        self._store = store
+        self._account = account
+        self._now = stamp(now)
+
+    def entries(self, validity: str) -> dict[str, Entry]:
+        """All entries by unique-id."""
+        rows = self._store.rows(
+            "SELECT id, unique_id, state, digest FROM incoming WHERE account = ? AND validity = ?",
+            self._account,
+            validity,
+        )
+        return {row["unique_id"]: Entry(row["id"], row["unique_id"], row["state"], row["digest"]) for row in rows}
+
+    def store(self, validity: str, unique_id: str, raw: bytes, problem: str | None = None) -> Entry:
+        """Keeps a message, durably, unless it is a known one under a new UIDVALIDITY."""
+        digest = hashlib.sha256(raw).hexdigest()
+        with self._store.transaction() as db:
+            old = db.execute(
+                "SELECT id FROM incoming WHERE account = ? AND digest = ? AND validity <> ? AND state <> 'filed' "
+                "ORDER BY id LIMIT 1",
+                (self._account, digest, validity),
+            ).fetchone()
+            if old is not None:
+                # One old entry answers for one copy: two equal messages stay two.
+                db.execute(
+                    "UPDATE incoming SET validity = ?, unique_id = ?, state = 'stored' WHERE id = ?",
+                    (validity, unique_id, old["id"]),
+                )
+                return Entry(old["id"], unique_id, STORED, digest)
+            cursor = db.execute(
+                "INSERT INTO incoming (account, validity, unique_id, digest, raw, state, stored, problem) "
+                "VALUES (?, ?, ?, ?, ?, 'stored', ?, ?)",
+                (self._account, validity, unique_id, digest, raw, self._now, problem),
+            )
+            return Entry(int(cursor.lastrowid or 0), unique_id, STORED, digest)
+
+    def fresh_id(self, digest: str) -> str:
+        """An unused unique-id for a message of a server that has none."""
+        rows = self._store.rows(
+            "SELECT count(*) AS count FROM incoming WHERE account = ? AND digest = ?", self._account, digest
+        )
+        return f"sha256:{digest}:{rows[0]['count']}"
+
+    def mark(self, entries: Iterable[Entry], state: str) -> None:
+        """Records how far the server has been told."""
+        with self._store.transaction() as db:
+            db.executemany("UPDATE incoming SET state = ? WHERE id = ?", [(state, entry.id) for entry in entries])
+
+    def raw(self, entry: Entry) -> bytes:
+        """The message of an open entry; b"" once it was dropped."""
+        rows = self._store.rows("SELECT raw FROM incoming WHERE id = ?", entry.id)
+        return bytes(rows[0]["raw"] or b"") if rows else b""
+
+    def hand_over(self) -> Sequence[tuple[bytes, str | None]]:
+        """All messages not handed over before, the oldest first, each with the reason why it is junk or None.
+
+        From here on they are the caller's. The bytes are dropped with the next call, so that a ledger
+        does not grow into an archive.
+        """
+        with self._store.transaction() as db:
+            db.execute(
+                "UPDATE incoming SET raw = NULL WHERE account = ? AND handed_over = 1 AND raw IS NOT NULL "
+                "AND state IN ('seen', 'filed')",
+                (self._account,),
+            )
+            rows = db.execute(
+                "SELECT raw, problem FROM incoming WHERE account = ? AND handed_over = 0 ORDER BY id",
+                (self._account,),
+            ).fetchall()
+            db.execute("UPDATE incoming SET handed_over = 1 WHERE account = ? AND handed_over = 0", (self._account,))
+        return [(bytes(row["raw"]), row["problem"]) for row in rows]

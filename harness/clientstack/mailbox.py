@@ -1,0 +1,257 @@
+"""Reads a mailbox or maildrop: every message once, stored here before anything changes there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from .compose import crlf, field_name, header_section
+from .debugfile import dialogue_for
+from .errors import MailError
+from .ledger import FILED, FILING, SEEN, Entry, Ledger
+from .pop3 import Pop3Session
+from .settings import Settings
+from .store import Store
+from .wire import Dialogue
+
+if TYPE_CHECKING:
+    from .imap import ImapSession
+
+__all__ = ["Fetched", "IncomingMessage", "Mailbox"]
+
+_CHUNK: Final = 100
+
+
+@dataclass(frozen=True)
+class IncomingMessage:
+    """A message as the server has it. `junk`: why it cannot be read as mail, None for proper mail."""
+
+    raw: bytes
+    junk: str | None = None
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The messages that are the caller's now, and what kept the rest from being read."""
+
+    messages: tuple[IncomingMessage, ...]
+    error: MailError | None = None
+
+
+class Mailbox:
+    """The incoming side of an account."""
+
+    def __init__(
+        self, settings: Settings, state_dir: str | Path, now: datetime, dial: Mapping[str, str] | None = None
+    ) -> None:
+        """Opens the state folder. Raises MailError `config`."""
+        self._incoming = settings.require_incoming()
+        self._now = now
+        self._dial = dial
+        self._store = Store(state_dir, settings.durability)
+        self._ledger = Ledger(self._store, self._incoming.account, now)
+
+    def __enter__(self) -> Mailbox:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._store.close()
+
+    def fetch(self) -> Fetched:
+        """New messages, and those that an earlier, interrupted call had stored. Never raises for what goes
+        wrong on the way: `error` tells, beside what could be read."""
+        error: MailError | None = None
+        try:
+            self._read()
+        except MailError as problem:
+            error = problem
+        handed = self._ledger.hand_over()
+        return Fetched(tuple(IncomingMessage(raw, problem) for raw, problem in handed), error)
+
+    def _read(self) -> None:
+        settings = self._incoming
+        if settings.protocol == "none":
+            return
+        dialogue = dialogue_for(settings.credentials, settings.debug_file, self._now)
+        if settings.protocol == "pop3":
+            self._read_pop3(dialogue)
+        else:
+            self._read_imap(dialogue)
+
+    # -- IMAP --------------------------------------------------------------------------------
+
+    def _read_imap(self, dialogue: Dialogue) -> None:
+        from .imap import ImapSession
+
+        session = ImapSession(self._incoming, dialogue, dial=self._dial, now=self._now)
+        session.open()
+        try:
+            self._process(session)
+        finally:
+            session.logout()
+
+    def _process(self, session: ImapSession) -> None:
+        settings, ledger = self._incoming, self._ledger
+        session.select(settings.inbox)
+        validity = session.validity
+        known = ledger.entries(validity)
+        left = [entry for entry in known.values() if entry.open]
+        there = set(session.present([int(entry.unique_id) for entry in left]))
+        # Gone from the mailbox: whoever took it, it needs no filing any more.
+        ledger.mark([entry for entry in left if int(entry.unique_id) not in there], FILED)
+        done = [entry for entry in left if int(entry.unique_id) in there]
+        problem: MailError | None = None
+        for uid in session.search("UNSEEN" if settings.unseen_only else "ALL"):
+            if str(uid) in known:
+                continue
+            try:
+                raw = session.fetch(uid)
+            except MailError as error:
+                if session.wire.closed:
+                    raise
+                # One message that the server cannot give must not hide the others.
+                problem = error
+                continue
+            if raw is not None:
+                done.append(ledger.store(validity, str(uid), raw, junk_reason(raw)))
+            if len(done) >= _CHUNK:
+                self._finish(session, done)
+                done = []
+        self._finish(session, done)
+        if problem is not None:
+            raise problem
+
+    def _finish(self, session: ImapSession, entries: Sequence[Entry]) -> None:
+        """Tells the server that stored messages are done with: \\Seen, and filed where that is set."""
+        if not entries:
+            return
+        uids = [int(entry.unique_id) for entry in entries]
+        session.mark_seen(uids)
+        if self._incoming.completed is None:
+            self._ledger.mark(entries, SEEN)
+            return
+        target = session.mailbox_for(self._incoming.completed)
+        interrupted = [entry for entry in entries if entry.state == FILING]
+        if interrupted and not session.moves:
+            copied = self._copied(session, interrupted, target)
+            if copied:
+                session.remove([int(entry.unique_id) for entry in copied])
+                self._ledger.mark(copied, FILED)
+                entries = [entry for entry in entries if entry not in copied]
+                uids = [int(entry.unique_id) for entry in entries]
+                if not entries:
+                    return
+        self._ledger.mark(entries, FILING)
+        session.move(uids, target)
+        self._ledger.mark(entries, FILED)
+
+    def _copied(self, session: ImapSession, entries: Sequence[Entry], target: str) -> list[Entry]:
+        """Those that a COPY before an interruption had already put in `target`."""
+        found = []
+        for entry in entries:
+            message_id = _message_id(self._ledger.raw(entry))
+            if message_id and session.has_message(target, message_id):
+                found.append(entry)
+        session.select(self._incoming.inbox)
+        return found
+
+    # -- POP3 --------------------------------------------------------------------------------
+
+    def _read_pop3(self, dialogue: Dialogue) -> None:
+        session = Pop3Session(self._incoming, dialogue, dial=self._dial, now=self._now)
+        session.open()
+        try:
+            handled, problem = self._collect(session)
+            if self._incoming.completed is not None:
+                for number in handled:
+                    session.delete(number)
+        except MailError:
+            session.close()
+            raise
+        session.quit()
+        if self._incoming.completed is not None:
+            self._ledger.mark(handled.values(), FILED)
+        if problem is not None:
+            raise problem
+
+    def _collect(self, session: Pop3Session) -> tuple[dict[int, Entry], MailError | None]:
+        """Stores what is new; returns the entry of every message that is safely stored, by message-number."""
+        numbers = session.message_numbers()
+        unique_ids = session.unique_ids() if numbers else {}
+        if unique_ids is None:
+            return self._collect_by_digest(session, numbers)
+        known = self._ledger.entries("")
+        handled: dict[int, Entry] = {}
+        problem: MailError | None = None
+        for number in numbers:
+            unique_id = unique_ids.get(number)
+            if unique_id is None:
+                continue
+            if unique_id in known:
+                handled[number] = known[unique_id]
+                continue
+            try:
+                raw = session.retrieve(number)
+            except MailError as error:
+                if session.wire.closed:
+                    raise
+                problem = error
+                continue
+            handled[number] = self._ledger.store("", unique_id, raw, junk_reason(raw))
+        return handled, problem
+
+    def _collect_by_digest(
+        self, session: Pop3Session, numbers: Sequence[int]
+    ) -> tuple[dict[int, Entry], MailError | None]:
+        """Without unique-ids the message itself is its name; of equal messages each counts once."""
+        import hashlib
+
+        unclaimed: dict[str, list[Entry]] = {}
+        for entry in self._ledger.entries("").values():
+            if entry.state != FILED:
+                unclaimed.setdefault(entry.digest, []).append(entry)
+        handled: dict[int, Entry] = {}
+        problem: MailError | None = None
+        for number in numbers:
+            try:
+                raw = session.retrieve(number)
+            except MailError as error:
+                if session.wire.closed:
+                    raise
+                problem = error
+                continue
+            digest = hashlib.sha256(raw).hexdigest()
+            if unclaimed.get(digest):
+                handled[number] = unclaimed[digest].pop(0)
+            else:
+                handled[number] = self._ledger.store("", self._ledger.fresh_id(digest), raw, junk_reason(raw))
+        if problem is None:
+            # The rest is gone from the maildrop: an equal message that comes later is a new one.
+            self._ledger.mark([entry for entries in unclaimed.values() for entry in entries], FILED)
+        return handled, problem
+
+
+def junk_reason(raw: bytes) -> str | None:
+    """Why a message cannot be read as mail, or None."""
+    if not raw.strip():
+        return "the message is empty"
+    headers = header_section(crlf(raw))
+    if not headers.fields:
+        return "the message has no header"
+    if not headers.names() & {b"from", b"date", b"received", b"message-id", b"subject", b"to", b"return-path"}:
+        return "the message has none of the header fields that mail has"
+    return None
+
+
+def _message_id(raw: bytes) -> str | None:
+    for field in header_section(crlf(raw)).fields:
+        if field_name(field) == b"message-id":
+            value = field.partition(b":")[2].strip().decode("ascii", "replace")
+            return value if value and '"' not in value else None
+    return None
