@@ -1,0 +1,1 @@
+"""The `mailrig` command: thin commands over the harness."""

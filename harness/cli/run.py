@@ -1,0 +1,174 @@
+"""`mailrig run`: the conformance suite against a client."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from random import SystemRandom
+
+import click
+
+__all__ = ["run"]
+
+
+def _shard(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    index, slash, count = value.partition("/")
+    if not (slash and index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+        raise click.BadParameter(f"{value!r} is not I/N with 1 <= I <= N, e.g. 2/4")
+    return int(index), int(count)
+
+
+def _workers(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if value != "auto" and not value.isdigit():
+        raise click.BadParameter(f"{value!r} is neither a number nor auto")
+    return value
+
+
+@click.command()
+@click.argument("scenarios", nargs=-1, metavar="[SCENARIO...]")
+@click.option("--client", "clients", multiple=True, metavar="NAME", help="Client under test (default: reference).")
+@click.option("--client-command", metavar="CMD", help="Any program that speaks the client command protocol.")
+@click.option("--provider", "providers", multiple=True, metavar="NAME", help="Only scenarios of this provider.")
+@click.option(
+    "-k", "expression", metavar="EXPR", help="Only ids, tags and providers that match, e.g. 'limit and not imap'."
+)
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only scenarios with this tag.")
+@click.option("-n", "workers", default="0", callback=_workers, metavar="WORKERS|auto", help="Worker processes.")
+@click.option("--shard", callback=_shard, metavar="I/N", help="The Ith of N parts of the suite.")
+@click.option("--times", type=click.Path(path_type=Path), metavar="FILE", help="Results file that balances the shards.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the results file.")
+@click.option("--junit", "junit_file", type=click.Path(path_type=Path), metavar="FILE", help="Write JUnit XML.")
+@click.option("--html", "html_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the HTML report.")
+@click.option("--seed", type=int, metavar="N", help="Makes a run repeatable (default: a new one, shown).")
+@click.option("-q", "--quiet", is_flag=True, help="Only failures and the last line.")
+def run(
+    scenarios: tuple[str, ...],
+    clients: tuple[str, ...],
+    client_command: str | None,
+    providers: tuple[str, ...],
+    expression: str | None,
+    tags: tuple[str, ...],
+    workers: str,
+    shard: tuple[int, int] | None,
+    times: Path | None,
+    json_file: Path | None,
+    junit_file: Path | None,
+    html_file: Path | None,
+    seed: int | None,
+    quiet: bool,
+) -> None:
+    """Run scenarios (ids, files or folders; default: all that are shipped) against a client.
+
+    Exit status: 0 all passed or skipped and at least one passed, 1 a failure, an error or none passed, 2 bad usage.
+    """
+    from harness.drivers import client_names, command_words
+    from harness.scenariocheck import problems
+    from harness.selection import SelectionError, read_times, select
+
+    if html_file is not None:
+        raise click.UsageError("--html is not built yet: use --json or --junit")
+    if client_command is not None:
+        if clients:
+            raise click.UsageError("--client and --client-command exclude each other")
+        try:
+            words = command_words(client_command)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--client-command") from None
+        if shutil.which(words[0]) is None:
+            raise click.BadParameter(f"there is no program {words[0]!r}", param_hint="--client-command")
+    names = list(dict.fromkeys(clients)) or ["reference"]
+    for name in names if client_command is None else ():
+        if name not in client_names():
+            from fakeservers.rules import unknown
+
+            raise click.BadParameter(unknown("client", name, client_names()), param_hint="--client")
+    try:
+        selection = select(
+            scenarios,
+            providers=providers,
+            tags=tags,
+            expression=expression,
+            shard=shard,
+            times=read_times(times) if times else None,
+        )
+    except SelectionError as error:
+        raise click.UsageError(str(error)) from None
+    broken = selection.broken + [problem for case in selection.cases for problem in problems(case)]
+    if broken:
+        for problem in broken:
+            click.echo(str(problem), err=True)
+        raise SystemExit(2)
+    if not selection.ids:
+        raise click.UsageError("nothing is selected: no scenario meets all conditions")
+    _run(selection, names, client_command, workers, shard, seed, quiet, json_file, junit_file)
+
+
+def _run(
+    selection: object,
+    names: list[str],
+    command: str | None,
+    workers: str,
+    shard: tuple[int, int] | None,
+    seed: int | None,
+    quiet: bool,
+    json_file: Path | None,
+    junit_file: Path | None,
+) -> None:
+    from rich.console import Console
+
+    from harness.collector import RunFacts
+    from harness.reports import junit, jsonfile
+    from harness.reports.record import RunRecord
+    from harness.reports.text import TextReport
+    from harness.results import exit_status
+    from harness.selection import Selection
+    from harness.session import run_cases
+
+    assert isinstance(selection, Selection)
+    began = time.time()
+    seed = SystemRandom().randrange(1_000_000) if seed is None else seed
+    facts = RunFacts(names, command, seed, float(int(began)), frozenset(case.id for case in selection.cases))
+    total = len(selection.cases) * len(names)
+    report = TextReport(Console(), total, quiet)
+    report.start(total, [command] if command else names, seed, workers)
+    done = 0
+
+    def on_result(result: object) -> None:
+        nonlocal done
+        done += 1
+        report.result(result, done)  # type: ignore[arg-type]
+
+    outcome = run_cases(selection.cases, facts, workers=workers, on_result=on_result)
+    seconds = time.time() - began
+    order = {name: index for index, name in enumerate(selection.ids)}
+    outcome.results.sort(key=lambda result: order.get(result.id, 0))
+    record = RunRecord(
+        mailrig=_version(),
+        seed=seed,
+        started=datetime.fromtimestamp(int(began), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        seconds=round(seconds, 3),
+        interrupted=outcome.signal is not None,
+        shard=f"{shard[0]}/{shard[1]}" if shard else None,
+        selected=selection.ids,
+        results=outcome.results,
+    )
+    report.finish(outcome.results, seconds, outcome.signal is not None)
+    if json_file is not None:
+        jsonfile.write(json_file, record)
+    if junit_file is not None:
+        junit.write(junit_file, record)
+    if outcome.signal is not None:
+        sys.exit(128 + signal.Signals(outcome.signal))
+    sys.exit(exit_status(outcome.results))
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("mailrig")

@@ -1,0 +1,1 @@
+"""Renderings of a run's record: for people and for machines."""

@@ -1,0 +1,174 @@
+"""A conformance run: pytest, sealed off from the folder it runs in, with our collector and our reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from fakeservers.yamlfile import cache_folder
+from harness.casefile import Case
+from harness.collector import RUN, RunFacts, ScenarioItem
+from harness.results import Result
+
+__all__ = ["SAVED_ENVIRONMENT", "Outcome", "run_cases"]
+
+SAVED_ENVIRONMENT = "MAILRIG_SAVED_ENVIRONMENT"
+"""Names the variables that a run changed for pytest, as they were: a client under test gets these."""
+
+INI = "[pytest]\nmailrig_scenarios = /\n"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a run: results in the order they came, and the signal that ended it early or None."""
+
+    results: list[Result] = field(default_factory=list)
+    signal: int | None = None
+    trouble: str | None = None
+
+
+def run_cases(
+    cases: list[Case], facts: RunFacts, *, workers: str = "0", on_result: Callable[[Result], None]
+) -> Outcome:
+    """Run the cases with pytest; `workers` is a number or `auto`, 0 runs them in this process."""
+    outcome = Outcome()
+    plugin = _RunPlugin(facts, outcome, on_result)
+    home = cache_folder() / "run"
+    home.mkdir(parents=True, exist_ok=True)
+    ini = home / "pytest.ini"
+    if not ini.exists() or ini.read_text(encoding="utf-8") != INI:
+        ini.write_text(INI, encoding="utf-8")
+    arguments = [
+        f"--config-file={ini}", f"--rootdir={home}", f"-ocache_dir={home / 'cache'}", "--noconftest", "--assert=plain",
+        "-pno:terminal", "-pno:faulthandler", "-pno:logging", "-pno:warnings", "-pno:doctest", "-pno:cacheprovider",
+        "-pno:unraisableexception", "-pno:threadexception", "-pno:stepwise", "-pharness.pytest_plugin",
+    ]  # fmt: skip
+    if workers != "0":
+        arguments += ["-pxdist.plugin", f"-n{workers}", "-pharness.session_worker"]
+    arguments += list(dict.fromkeys(str(case.file.resolve()) for case in cases))
+    with _sealed_environment(), _signals(outcome):
+        try:
+            status = pytest.main(arguments, plugins=[plugin])
+        except KeyboardInterrupt:
+            status = pytest.ExitCode.INTERRUPTED
+    if status == pytest.ExitCode.INTERRUPTED and outcome.signal is None:
+        outcome.signal = signal.SIGINT
+    if outcome.signal is None:
+        _account_for(cases, facts, outcome, on_result)
+    return outcome
+
+
+def _account_for(cases: list[Case], facts: RunFacts, outcome: Outcome, on_result: Callable[[Result], None]) -> None:
+    """A case without a result is an error, never silence."""
+    seen = {(result.id, result.client) for result in outcome.results}
+    if len(seen) >= len(cases) * len(facts.names):
+        return
+    known = {result.id for result in outcome.results}
+    for case in cases:
+        if case.id not in known:
+            reason = outcome.trouble or "the case was never run"
+            scenario = case.scenario
+            result = Result(case.id, scenario.provider, facts.names[0], scenario.tags, "error", 0.0, reason)
+            outcome.results.append(result)
+            on_result(result)
+
+
+class _RunPlugin:
+    """Gives pytest the run's facts, takes the results from its reports."""
+
+    def __init__(self, facts: RunFacts, outcome: Outcome, on_result: Callable[[Result], None]) -> None:
+        self._facts = facts
+        self._outcome = outcome
+        self._on_result = on_result
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[RUN] = self._facts
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput["mailrig"] = self._facts.to_plain()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        report = yield
+        attach_result(item, report)
+        return report
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        plain = getattr(report, "mailrig", None)
+        if plain is not None:
+            self._take(Result.from_json(plain))
+        elif report.failed:
+            # A defect of the harness, not a verdict: pytest's own account of it is the reason.
+            self._take(Result(_id_of(report.nodeid), "", self._facts.names[0], [], "error", 0.0, str(report.longrepr)))
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self._outcome.trouble = str(report.longrepr)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: Any) -> None:
+        report.longrepr = "the worker process died in this case"
+
+    def _take(self, result: Result) -> None:
+        self._outcome.results.append(result)
+        self._on_result(result)
+
+
+def attach_result(item: pytest.Item, report: Any) -> None:
+    if report.when == "call" and isinstance(item, ScenarioItem) and item.result is not None:
+        report.mailrig = item.result.to_json()
+
+
+def _id_of(nodeid: str) -> str:
+    return nodeid.rpartition("::")[2].partition("@")[0]
+
+
+@contextmanager
+def _sealed_environment() -> Iterator[None]:
+    """No variable meant for somebody's pytest reaches ours; clients under test still get the user's own."""
+    wanted: dict[str, str | None] = {name: None for name in os.environ if name.startswith("PYTEST_")}
+    wanted |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONSAFEPATH": "1"}
+    saved = {name: os.environ.get(name) for name in wanted}
+    os.environ[SAVED_ENVIRONMENT] = json.dumps(saved)
+    _set(wanted)
+    try:
+        yield
+    finally:
+        _set({**saved, SAVED_ENVIRONMENT: None})
+
+
+def _set(variables: dict[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@contextmanager
+def _signals(outcome: Outcome) -> Iterator[None]:
+    """SIGTERM ends a run as SIGINT does: what was seen so far is still reported."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        outcome.signal = number
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
