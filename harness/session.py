@@ -17,12 +17,10 @@ import pytest
 from fakeservers.yamlfile import cache_folder
 from harness.casefile import Case
 from harness.collector import RUN, RunFacts, ScenarioItem
+from harness.drivers.command import SAVED_ENVIRONMENT
 from harness.results import Result
 
-__all__ = ["SAVED_ENVIRONMENT", "Outcome", "run_cases"]
-
-SAVED_ENVIRONMENT = "MAILRIG_SAVED_ENVIRONMENT"
-"""Names the variables that a run changed for pytest, as they were: a client under test gets these."""
+__all__ = ["Outcome", "run_cases"]
 
 INI = "[pytest]\nmailrig_scenarios = /\n"
 

@@ -123,7 +123,7 @@ def _run(
     from rich.console import Console
 
     from harness.collector import RunFacts
-    from harness.reports import junit, jsonfile
+    from harness.reports import jsonfile, junit
     from harness.reports.record import RunRecord
     from harness.reports.text import TextReport
     from harness.results import exit_status
@@ -142,7 +142,7 @@ def _run(
     def on_result(result: object) -> None:
         nonlocal done
         done += 1
-        report.result(result, done)  # type: ignore[arg-type]
+        report.result(result, done)
 
     outcome = run_cases(selection.cases, facts, workers=workers, on_result=on_result)
     seconds = time.time() - began

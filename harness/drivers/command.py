@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -14,10 +15,12 @@ from typing import Any, BinaryIO
 from harness.drivers import ClientFailed, ClientSilent
 from harness.protocol import BadReply, checked
 
-__all__ = ["CommandClient", "reference_command"]
+__all__ = ["SAVED_ENVIRONMENT", "CommandClient", "reference_command"]
 
 HELLO_LIMIT = 30.0
 CLOSE_LIMIT = 5.0
+SAVED_ENVIRONMENT = "MAILRIG_SAVED_ENVIRONMENT"
+"""A variable that holds, as JSON, those that a run changed for its own sake, as they were before."""
 KEPT_COMPLAINTS = 16_384
 
 
@@ -26,12 +29,25 @@ def reference_command() -> list[str]:
     return [sys.executable, "-P", "-m", "harness.clientstack"]
 
 
+def _users_environment() -> dict[str, str]:
+    """The environment without what a run changed in it for its own sake."""
+    environment = dict(os.environ)
+    for name, value in json.loads(environment.pop(SAVED_ENVIRONMENT, "{}")).items():
+        if value is None:
+            environment.pop(name, None)
+        else:
+            environment[name] = value
+    return environment
+
+
 class _Process:
     """One life of the program: its replies line by line, and what it writes to standard error."""
 
     def __init__(self, words: list[str], complain: bytearray) -> None:
         try:
-            self._popen = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self._popen = subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_users_environment()
+            )
         except OSError as error:
             raise ClientFailed(f"cannot start {words[0]!r}: {error.strerror or error}") from None
         self.lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
