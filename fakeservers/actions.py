@@ -30,6 +30,8 @@ class Send:
     rule: str | None = None
     secret: bool = False
     """The bytes prove a password (a SCRAM signature, a CRAM challenge's answer): the transcript masks them."""
+    body: bool = False
+    """The bytes are a message's: the transcript keeps them by reference, looks for no secrets and prints their size."""
 
 
 @dataclass(frozen=True, slots=True)

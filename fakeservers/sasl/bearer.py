@@ -52,7 +52,7 @@ class _Bearer:
 
     def _check(self, token: str) -> Outcome:
         if self.username:
-            account = self._context.store.account(self.username)
+            account = self._context.account(self.username)
             if account is None:
                 return Outcome("unknown-user", self.username)
             return Outcome(_state(account, token), self.username, account)

@@ -48,28 +48,28 @@ class CramMd5:
         self._context.secrets.add_proof(base64.b64encode(response or b""))
         challenge = self._challenge
         return _outcome(
-            self._context.store,
+            self._context,
             self.username,
             digest,
             lambda password: hmac.new(password, challenge, "md5").hexdigest(),
         )
 
 
-def apop(store: MailStore, secrets: Secrets, banner: bytes, username: str, digest: bytes) -> Outcome:
+def apop(where: MailStore | Context, secrets: Secrets, banner: bytes, username: str, digest: bytes) -> Outcome:
     """The outcome of `APOP username digest`: MD5, in lower-case hexadecimal, of the greeting's timestamp (with its
     angle brackets) and the password. A digest of another form is malformed."""
     if not _is_digest(digest):
         return Outcome("malformed", username)
     secrets.add_proof(digest)
-    return _outcome(store, username, digest, lambda password: hashlib.md5(banner + password).hexdigest())
+    return _outcome(where, username, digest, lambda password: hashlib.md5(banner + password).hexdigest())
 
 
 def _is_digest(digest: bytes) -> bool:
     return len(digest) == 32 and not digest.translate(None, b"0123456789abcdef")
 
 
-def _outcome(store: MailStore, username: str, digest: bytes, proof: Callable[[bytes], str]) -> Outcome:
-    account = store.account(prepared(username))
+def _outcome(where: MailStore | Context, username: str, digest: bytes, proof: Callable[[bytes], str]) -> Outcome:
+    account = where.account(prepared(username))
     if account is None:
         return Outcome("unknown-user", username)
     passwords = {account.password, prepared(account.password)}

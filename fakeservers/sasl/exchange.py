@@ -37,7 +37,8 @@ class Outcome:
 class Context:
     """What mechanisms need to know of the server. Certificates are DER; `random` makes nonces repeatable; `now` is
     seconds since 1970. `prompts` are the challenges of LOGIN. `bearer_error` is the challenge with which XOAUTH2 and
-    OAUTHBEARER refuse a token: None for the mechanism's own JSON, empty for none (the outcome comes at once)."""
+    OAUTHBEARER refuse a token: None for the mechanism's own JSON, empty for none (the outcome comes at once). `prefix`
+    may stand before every name (Gmail's `recent:`)."""
 
     store: MailStore
     secrets: Secrets
@@ -48,6 +49,11 @@ class Context:
     server_certificate: bytes | None = None
     prompts: tuple[bytes, bytes] = (b"Username:", b"Password:")
     bearer_error: bytes | None = None
+    prefix: str = ""
+
+    def account(self, username: str) -> Account | None:
+        """The account that a client's `username` means."""
+        return self.store.account(username.removeprefix(self.prefix))
 
 
 class Exchange(Protocol):
@@ -63,10 +69,10 @@ class Exchange(Protocol):
         """The client's next answer, decoded; None for the start without an initial response."""
 
 
-def check_password(store: MailStore, username: str, password: str) -> Outcome:
+def check_password(where: MailStore | Context, username: str, password: str) -> Outcome:
     """The outcome of a login by name and password. Both sides are compared after SASLprep (RFC 4616 section 2); the
     account property `password_expired` makes the right password an expired one."""
-    account = store.account(prepared(username))
+    account = where.account(prepared(username))
     if account is None:
         return Outcome("unknown-user", username)
     if prepared(password) != prepared(account.password):

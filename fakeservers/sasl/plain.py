@@ -27,8 +27,8 @@ class Plain:
             return Outcome("malformed")
         if not self.username:
             return Outcome("malformed")
-        outcome = check_password(self._context.store, self.username, password)
-        if outcome.result == "right" and authzid and self._context.store.account(authzid) is not outcome.account:
+        outcome = check_password(self._context, self.username, password)
+        if outcome.result == "right" and authzid and self._context.account(authzid) is not outcome.account:
             # Nobody may act for somebody else here: there is no proxy authorization in a mail host of equals.
             return Outcome("wrong", self.username, outcome.account)
         return outcome
@@ -61,7 +61,7 @@ class Login:
                 return Outcome("malformed")
             self.username = text
             return Challenge(self._context.prompts[1])
-        return check_password(self._context.store, self.username, text)
+        return check_password(self._context, self.username, text)
 
 
 class External:
@@ -84,17 +84,17 @@ class External:
         if "\0" in self.username:
             return Outcome("malformed")
         if self._context.client_certificate is None:
-            return Outcome("wrong", self.username, self._context.store.account(self.username))
+            return Outcome("wrong", self.username, self._context.account(self.username))
         names = certificate_names(self._context.client_certificate)
         account = self._holder(names)
         if account is None:
             return Outcome("unknown-user", self.username or next(iter(names), ""))
-        if self.username and self._context.store.account(self.username) is not account:
+        if self.username and self._context.account(self.username) is not account:
             return Outcome("wrong", self.username, account)
         return Outcome("right", account.address, account)
 
     def _holder(self, names: list[str]) -> Account | None:
-        return next((account for name in names if (account := self._context.store.account(name))), None)
+        return next((account for name in names if (account := self._context.account(name))), None)
 
 
 class Anonymous:
@@ -114,7 +114,7 @@ class Anonymous:
             response.decode()
         except ValueError:
             return Outcome("malformed", self.username)
-        account = self._context.store.account(self.username)
+        account = self._context.account(self.username)
         return Outcome("right" if account else "unknown-user", self.username, account)
 
 

@@ -71,8 +71,8 @@ class Scram:
             authzid = _saslname(first["authzid"]) if first["authzid"] else ""
         except ValueError:
             return Outcome("malformed")
-        if authzid and authzid.casefold() != self.username.casefold():
-            return Outcome("wrong", self.username, self._context.store.account(self.username))
+        if authzid and self._context.account(authzid) is not self._context.account(self.username):
+            return Outcome("wrong", self.username, self._context.account(self.username))
         self._first = first
         self._nonce = first["nonce"] + _nonce(self._context.random)
         salt = base64.b64encode(_salt(self.username))
@@ -86,7 +86,7 @@ class Scram:
             proof = base64.b64decode(final["proof"], validate=True) if final else b""
         except binascii.Error:
             final = None
-        account = self._context.store.account(self.username)
+        account = self._context.account(self.username)
         if final is None or len(proof) != hashlib.new(self._hash).digest_size:
             return Outcome("malformed", self.username, account)
         self._context.secrets.add_proof(final["proof"])
