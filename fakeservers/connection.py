@@ -66,7 +66,7 @@ class Connection:
 
     # --- rules
 
-    def consult(self, command: str, **facts: object) -> Effect | None:
+    def consult(self, command: str, /, **facts: object) -> Effect | None:
         """The rules' word at this protocol's point `command`."""
         return self.site.rules.consult(f"{self.protocol}.{command}", self, **facts)
 

@@ -385,8 +385,8 @@ class _Compiled:
         key: object = scope
         if scope == "connection":
             key = moment.connection.id
-        elif scope == "account" and moment.connection.account is not None:
-            key = ("account", moment.connection.account.address)
+        elif scope == "account" and (account := moment.connection.account or moment.connection.claimed) is not None:
+            key = ("account", account.address)
         self.seen[key] = self.seen.get(key, 0) + 1
         return self.seen[key]
 
@@ -432,11 +432,12 @@ class RuleBook:
     def has(self, point: str) -> bool:
         return bool(self._points.get(point))
 
-    def consult(self, point: str, connection: Connection, **facts: object) -> Effect | None:
+    def consult(self, point: str, connection: Connection, /, **facts: object) -> Effect | None:
         """What the rules want at `point`, or None: the server does as it would."""
         compiled = self._points.get(point)
         if not compiled:
             return None
+        facts.setdefault("command", point.partition(".")[2])
         moment = Moment(connection, facts)
         acts: list[Act] = []
         names = []
@@ -449,8 +450,8 @@ class RuleBook:
             if self.on_fire and (told := self.on_fire.get(one.rule.name)):
                 told()
             for act in fired:
-                if act.set and connection.account is not None:
-                    connection.account.properties.update(act.set)
+                if act.set and (account := connection.account or connection.claimed) is not None:
+                    account.properties.update(act.set)
                 if act.advance is not None:
                     self.advance(act.advance)
             if any(act.answers for act in fired):
