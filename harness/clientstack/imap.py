@@ -22,6 +22,7 @@ __all__ = ["ImapSession"]
 
 _LONGEST_LINE: Final = 16 * 1024 * 1024
 _LOGOUT_PATIENCE: Final = 2.0
+_TEXTLESS: Final = re.compile(rb"\S+ (?:OK|NO|BAD|BYE|PREAUTH)")
 
 
 class _Connection(imaplib.IMAP4):
@@ -50,8 +51,9 @@ class _Connection(imaplib.IMAP4):
     def readline(self) -> bytes:
         line = self._wire.read_line(_LONGEST_LINE)
         self._wire.dialogue.add("S", line.decode("utf-8", "replace").rstrip("\r\n"))
-        # imaplib gives up on a line with a bare line feed; there is no reason to.
-        return line if line.endswith(b"\r\n") else line[:-1] + b"\r\n"
+        # imaplib gives up on a bare line feed and on a response without text; there is no reason to.
+        text = line.rstrip(b"\r\n")
+        return (text + b" " if _TEXTLESS.fullmatch(text) else text) + b"\r\n"
 
     def send(self, data: Any) -> None:
         self._wire.send(bytes(data), shown="********" if self.masking else None)
@@ -187,7 +189,9 @@ class ImapSession:
         finally:
             engine.masking = False
         self.mechanism = "LOGIN" if name == "USER" else name
+        # Now, while a capability response that came with the login is still at hand.
         self._client._cached_capabilities = None
+        self._capabilities()
 
     def _login(self) -> None:
         who = self._settings.credentials
