@@ -1,0 +1,260 @@
+"""aiosmtpd's commands and hooks without its stream loop, and what of it is replaced, each with the reason.
+
+The coroutines of `aiosmtpd.smtp.SMTP` never wait here, since `push` only collects: `Commands.run` drives one to its
+end. Replies are keys of `replies.REPLIES`; the few texts that aiosmtpd has written into its code are turned into keys
+by `push`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from aiosmtpd.smtp import MISSING, SMTP, Envelope, syntax
+from aiosmtpd.smtp import Session as ClientSession
+
+from fakeservers.smtp.auth import begin
+from fakeservers.smtp.hooks import Hooks
+from fakeservers.smtp.paths import parameter_error, parse_mail, parse_rcpt, split_address
+
+if TYPE_CHECKING:
+    from fakeservers.smtp.session import SmtpSession
+
+__all__ = ["Commands"]
+
+AIOSMTPD_TEXTS = {
+    "501 Syntax: HELO hostname": "helo.syntax",
+    "501 Syntax: RSET": "argument",
+    "501 Syntax: QUIT": "argument",
+    "501 Syntax: VRFY <address>": "vrfy.syntax",
+    "502 EXPN not implemented": "unimplemented",
+}
+
+Command = Callable[..., Coroutine[Any, Any, None]]
+
+
+class _Leaving:
+    """Stands for the transport and the client task, which QUIT closes and cancels."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+
+    def cancel(self) -> None:
+        """There is no task: the stream is `SmtpSession`'s."""
+
+    def close(self) -> None:
+        self._end()
+
+
+_hooks = Hooks()
+
+
+class Commands(SMTP):
+    """The command layer of one connection. `dialogue` says replies, knows the profile and moves the stream."""
+
+    # __init__ makes a StreamReader, looks up hooks and commands by `dir`, asks the resolver for the host's name, clears
+    # size limits that all connections share (EHLO adds to them) and inspects signatures, for a tenth of a millisecond.
+    # What the kept commands read is set here, once for the class.
+    event_handler = _hooks
+    enable_SMTPUTF8 = True  # noqa: N815 aiosmtpd's name
+    data_size_limit = None
+    hostname = ""
+    _handle_hooks: dict[str, Callable[..., Any]] = {  # noqa: RUF012 shared by all connections on purpose
+        name.removeprefix("handle_"): getattr(_hooks, name) for name in dir(_hooks) if name.startswith("handle_")
+    }
+    _smtp_methods: dict[str, Any] = {}  # noqa: RUF012 as above; filled below
+
+    def __init__(self, dialogue: SmtpSession) -> None:
+        self.dialogue = dialogue
+        self.session: Any = ClientSession(None)  # type: ignore[arg-type]
+        self.envelope: Any = Envelope()
+        self.transport: Any = _Leaving(dialogue.leave)
+        self._handler_coroutine: Any = self.transport
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Drive a command to its end; it has nothing to wait for."""
+        try:
+            coroutine.send(None)
+        except StopIteration:
+            return
+        coroutine.close()
+        raise RuntimeError("an SMTP command waited")
+
+    def forget(self) -> None:
+        """Back to the state before EHLO (RFC 3207 4.2)."""
+        self.session = ClientSession(None)  # type: ignore[arg-type]
+        self._set_rset_state()
+
+    def transaction_over(self) -> None:
+        """A new envelope: the message was kept or refused."""
+        self._set_rset_state()
+
+    # --- replies
+
+    async def push(self, status: str | bytes) -> None:
+        """Replies are collected as actions, under keys, so that profiles and rules can word them."""
+        text = status.decode() if isinstance(status, bytes) else status
+        self.dialogue.say(AIOSMTPD_TEXTS.get(text, text))
+
+    async def check_helo_needed(self, helo: str = "HELO") -> bool:
+        """503 has words of the profile's own, and a rule that accepts the command overrules it."""
+        if self.session.host_name or self.dialogue.overruled:
+            return False
+        self.dialogue.say("ehlo-first")
+        return True
+
+    async def check_auth_needed(self, caller_method: str) -> bool:
+        """Each listener of a host has its own mind about AUTH."""
+        if self.session.authenticated or not self.dialogue.service.auth_required or self.dialogue.overruled:
+            return False
+        self.dialogue.say("auth.required")
+        return True
+
+    def _set_rset_state(self) -> None:
+        super()._set_rset_state()  # type: ignore[no-untyped-call]
+        self.dialogue.transaction_ended()
+
+    def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
+        """The `email` package's parser takes a third of a message's time; VRFY is the last to come here."""
+        address = split_address(arg)
+        return (arg, "") if address is None else (address, "")
+
+    # --- commands
+
+    @syntax("EHLO hostname")
+    async def smtp_EHLO(self, arg: str) -> None:
+        """The keywords are the profile's, in its order; aiosmtpd adds to class-wide size limits at each EHLO, and
+        never offers AUTH on implicit TLS unless AUTH is offered in clear too."""
+        if not arg or len(arg.split()) != 1:
+            self.dialogue.say("helo.syntax")
+            return
+        self._set_rset_state()
+        self.session.extended_smtp = True
+        lines = await self._call_handler_hook("EHLO", arg, self.dialogue.keywords())
+        self.dialogue.say_ehlo(lines)
+
+    @syntax("STARTTLS")
+    async def smtp_STARTTLS(self, arg: str) -> None:
+        """TLS is the wire's; aiosmtpd would exchange the protocol of a transport that is not there."""
+        dialogue = self.dialogue
+        if arg:
+            dialogue.say("argument")
+        elif dialogue.connection.tls is not None:
+            dialogue.say("starttls.again")
+        elif not dialogue.service.starttls:
+            dialogue.say("unimplemented")
+        else:
+            dialogue.say("starttls.ok")
+            dialogue.start_tls()
+
+    @syntax("AUTH <mechanism>")
+    async def smtp_AUTH(self, arg: str) -> None:
+        """aiosmtpd refuses mechanism names in lower case and AUTH on implicit TLS, prints a deprecation warning at each
+        AUTH, and knows PLAIN and LOGIN only."""
+        dialogue = self.dialogue
+        words = arg.split()
+        if not self.session.extended_smtp:
+            dialogue.say("ehlo-first")
+        elif self.session.authenticated:
+            dialogue.say("auth.twice")
+        elif self.envelope.mail_from is not None:
+            dialogue.say("auth.in-transaction")
+        elif not 1 <= len(words) <= 2:
+            dialogue.say("auth.syntax")
+        else:
+            begin(dialogue, words[0].upper(), words[1].encode("utf-8", "surrogateescape") if len(words) == 2 else None)
+
+    @syntax("MAIL FROM: <address>", extended=" [SP <mail-parameters>]")
+    async def smtp_MAIL(self, arg: str) -> None:
+        """aiosmtpd keeps `<>` as an address of that name, refuses `AUTH=<>`, and puts parameters into upper case, ENVID
+        and AUTH values with them."""
+        dialogue = self.dialogue
+        if await self.check_helo_needed() or await self.check_auth_needed("MAIL"):
+            return
+        if self.envelope.mail_from is not None and not dialogue.overruled:
+            dialogue.say("sequence")
+            return
+        mail = parse_mail(arg)
+        error = mail.error
+        if error is None and mail.values and not dialogue.overruled:
+            error = parameter_error("MAIL", mail, dialogue.offered)
+        if error is None and not mail.address.isascii() and "SMTPUTF8" not in mail.values:
+            error = "smtputf8.required"
+        if error is not None:
+            dialogue.say(error)
+            return
+        dialogue.say(await self._call_handler_hook("MAIL", mail.address, mail))
+
+    @syntax("RCPT TO: <address>", extended=" [SP <mail-parameters>]")
+    async def smtp_RCPT(self, arg: str) -> None:
+        """aiosmtpd refuses every RCPT parameter, so DSN has no way through, and asks for a true reverse-path, which the
+        null one is not."""
+        dialogue = self.dialogue
+        if await self.check_helo_needed() or await self.check_auth_needed("RCPT"):
+            return
+        if self.envelope.mail_from is None or dialogue.in_bdat:
+            dialogue.say("sequence" if dialogue.in_bdat else "mail-first")
+            return
+        rcpt = parse_rcpt(arg)
+        error = rcpt.error
+        if error is None and rcpt.values and not dialogue.overruled:
+            error = parameter_error("RCPT", rcpt, dialogue.offered)
+        if error is None and not rcpt.address.isascii() and not self.envelope.smtp_utf8:
+            error = "smtputf8.required"
+        if error is not None:
+            dialogue.say(error)
+            return
+        dialogue.say(await self._call_handler_hook("RCPT", rcpt.address, rcpt))
+
+    @syntax("DATA")
+    async def smtp_DATA(self, arg: str) -> None:
+        """aiosmtpd reads the message line by line, which takes 39 % of its time, and refuses lines over 1,001 octets.
+        Here the stream's reader takes over until the final dot, and `message` follows."""
+        dialogue = self.dialogue
+        if await self.check_helo_needed() or await self.check_auth_needed("DATA"):
+            return
+        if arg:
+            dialogue.say("argument")
+        elif not dialogue.overruled and not self.envelope.rcpt_tos:
+            dialogue.say("mail-first" if self.envelope.mail_from is None else "rcpt-first")
+        elif dialogue.in_bdat:
+            dialogue.say("sequence")
+        elif dialogue.binary and not dialogue.overruled:
+            dialogue.say("data.binary")
+        else:
+            dialogue.begin_data()
+
+    async def message(self, content: bytes, done: str) -> None:
+        """What follows the final dot: the DATA hook keeps the message before the reply (key `done`) is said."""
+        self.envelope.content = self.envelope.original_content = content
+        status = await self._call_handler_hook("DATA")
+        self.dialogue.say(done if status is MISSING else status)
+
+    @syntax("BDAT size [LAST]")
+    async def smtp_BDAT(self, arg: str) -> None:
+        """CHUNKING (RFC 3030) is not aiosmtpd's. Whatever the answer, the octets that follow are no commands."""
+        dialogue = self.dialogue
+        size, _, last = arg.partition(" ")
+        if "CHUNKING" not in dialogue.offered:
+            dialogue.say("unimplemented")
+        elif not (size.isascii() and size.isdecimal() and len(size) <= 20) or last.strip().upper() not in ("", "LAST"):
+            dialogue.say("bdat.syntax")
+        else:
+            dialogue.begin_chunk(int(size), last=bool(last.strip()))
+
+    @syntax("HELP [command]")
+    async def smtp_HELP(self, arg: str) -> None:
+        """RFC 5321 4.3.2 answers HELP with 211 or 214, and nobody has to log in for it."""
+        self.dialogue.say("help", commands=" ".join(sorted(self._smtp_methods)))
+
+    @syntax("ETRN node")
+    async def smtp_ETRN(self, arg: str) -> None:
+        """Known and not offered (RFC 1985)."""
+        self.dialogue.say("unimplemented")
+
+
+Commands._smtp_methods.update(
+    {name.removeprefix("smtp_"): getattr(Commands, name) for name in dir(Commands) if name.startswith("smtp_")}
+)

@@ -1,0 +1,102 @@
+"""aiosmtpd's handler hooks: what this server decides. One object serves all connections; each hook is given the
+connection's command layer (`server`), and answers with a reply key, see `replies`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiosmtpd.smtp import MISSING
+
+from fakeservers.smtp.trace import trace_fields
+
+if TYPE_CHECKING:
+    from fakeservers.smtp.commands import Commands
+    from fakeservers.smtp.paths import PathArgument
+
+__all__ = ["Hooks"]
+
+
+class Hooks:
+    """Policy and delivery."""
+
+    async def handle_HELO(self, server: Commands, session: Any, envelope: Any, hostname: str) -> str:
+        session.host_name = server.dialogue.connection.ehlo = hostname
+        server.dialogue.offered = frozenset()
+        return "helo"
+
+    async def handle_EHLO(
+        self, server: Commands, session: Any, envelope: Any, hostname: str, responses: list[str]
+    ) -> list[str]:
+        session.host_name = server.dialogue.connection.ehlo = hostname
+        return responses
+
+    async def handle_NOOP(self, server: Commands, session: Any, envelope: Any, arg: str) -> str:
+        return "noop.ok"
+
+    async def handle_RSET(self, server: Commands, session: Any, envelope: Any) -> str:
+        return "rset.ok"
+
+    async def handle_QUIT(self, server: Commands, session: Any, envelope: Any) -> str:
+        return "quit"
+
+    async def handle_VRFY(self, server: Commands, session: Any, envelope: Any, address: str) -> str:
+        return "vrfy"
+
+    async def handle_MAIL(self, server: Commands, session: Any, envelope: Any, address: str, mail: PathArgument) -> str:
+        dialogue = server.dialogue
+        size = mail.size
+        if size is not None and size > dialogue.profile.size_limit and not dialogue.overruled:
+            return "mail.size"
+        envelope.mail_from = address
+        envelope.mail_options = mail.parameters
+        envelope.smtp_utf8 = "SMTPUTF8" in mail.values
+        dialogue.binary = (mail.values.get("BODY") or "").upper() == "BINARYMIME"
+        dialogue.connection.facts["sender"] = address
+        return "mail.ok"
+
+    async def handle_RCPT(self, server: Commands, session: Any, envelope: Any, address: str, rcpt: PathArgument) -> str:
+        dialogue = server.dialogue
+        if not dialogue.overruled:
+            limit = dialogue.profile.max_recipients
+            if limit is not None and len(envelope.rcpt_tos) >= limit:
+                return "rcpt.too-many"
+            if not session.authenticated and (refused := self._not_ours(dialogue.site.store, address, rcpt.domain)):
+                return refused
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options += rcpt.parameters
+        dialogue.connection.facts["recipients"] = len(envelope.rcpt_tos)
+        return "rcpt.ok"
+
+    @staticmethod
+    def _not_ours(store: Any, address: str, domain: str) -> str | None:
+        """Mail from strangers is taken for users, and for the postmaster (RFC 5321 4.5.1)."""
+        if store.account(address) is not None or address.casefold() == "postmaster":
+            return None
+        if domain.casefold() in store.domains:
+            return None if address.casefold().startswith("postmaster@") else "rcpt.unknown-user"
+        return "rcpt.relay"
+
+    async def handle_DATA(self, server: Commands, session: Any, envelope: Any) -> Any:
+        dialogue = server.dialogue
+        if dialogue.delivers:
+            connection = dialogue.connection
+            protocol = "UTF8SMTP" if envelope.smtp_utf8 else "ESMTP" if session.extended_smtp else "SMTP"
+            if protocol != "SMTP":
+                protocol += ("S" if connection.tls else "") + ("A" if session.authenticated else "")
+            trace = trace_fields(
+                sender=envelope.mail_from or "",
+                ehlo=session.host_name or "",
+                client=connection.client,
+                host=dialogue.host,
+                protocol=protocol,
+                identifier=f"{connection.id}.{dialogue.messages}",
+                now=dialogue.site.clock.now(),
+            )
+            dialogue.site.store.deliver(
+                envelope.content,
+                mail_from=envelope.mail_from,
+                rcpt_to=tuple(envelope.rcpt_tos),
+                trace=trace,
+                parameters=(*envelope.mail_options, *envelope.rcpt_options),
+            )
+        return MISSING

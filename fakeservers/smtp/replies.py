@@ -1,0 +1,107 @@
+"""What the server says, by key; a profile's `smtp.replies` overrides a text.
+
+A text holds the whole reply as on the wire, code included, its lines without line ends; of `ehlo` only the first line,
+its code optional, since the keywords follow it. Texts may hold placeholders, see `fakeservers.templates`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from fakeservers.actions import Send
+
+__all__ = ["MISTAKES", "REPLIES", "REPLY_KEYS", "Replies", "check_reply_keys", "encode"]
+
+REPLIES: Mapping[str, str] = {
+    "greeting": "220 {host} ESMTP ready",
+    "helo": "250 {host}",
+    "helo.syntax": "501 5.5.4 A domain name or address literal is needed",
+    "ehlo": "250 {host} greets {arg}",
+    "ehlo-first": "503 5.5.1 Send EHLO first",
+    "starttls.ok": "220 2.0.0 Ready to start TLS",
+    "starttls.again": "503 5.5.1 TLS is already active",
+    "tls.required": "530 5.7.0 Must issue a STARTTLS command first",
+    "auth.ok": "235 2.7.0 Authentication successful",
+    "auth.bad-credentials": "535 5.7.8 Authentication credentials invalid",
+    "auth.expired": "535 5.7.8 Authentication credentials have expired",
+    "auth.mechanism": "504 5.5.4 Unrecognized authentication type",
+    "auth.unavailable": "503 5.5.1 AUTH is not available here",
+    "auth.tls": "538 5.7.11 Encryption required for requested authentication mechanism",
+    "auth.required": "530 5.7.0 Authentication required",
+    "auth.twice": "503 5.5.1 Already authenticated",
+    "auth.in-transaction": "503 5.5.1 AUTH is not permitted during a mail transaction",
+    "auth.cancelled": "501 5.0.0 Authentication cancelled",
+    "auth.decode": "501 5.5.2 Cannot decode base64",
+    "auth.malformed": "501 5.5.2 Malformed authentication exchange",
+    "auth.initial-response": "501 5.5.4 This mechanism takes no initial response",
+    "auth.line-length": "500 5.5.6 Authentication exchange line is too long",
+    "auth.syntax": "501 5.5.4 Syntax: AUTH mechanism [initial-response]",
+    "mail.ok": "250 2.1.0 OK",
+    "mail.syntax": "501 5.5.4 Syntax: MAIL FROM:<address> [parameters]",
+    "mail.address": "553 5.1.7 Malformed sender address",
+    "mail.size": "552 5.3.4 Message size exceeds fixed maximum message size",
+    "mail-first": "503 5.5.1 Need MAIL command",
+    "rcpt.ok": "250 2.1.5 OK",
+    "rcpt.syntax": "501 5.5.4 Syntax: RCPT TO:<address> [parameters]",
+    "rcpt.address": "553 5.1.3 Malformed recipient address",
+    "rcpt.unknown-user": "550 5.1.1 <{address}>: no such user here",
+    "rcpt.relay": "550 5.7.1 <{address}>: relaying denied",
+    "rcpt.too-many": "452 4.5.3 Too many recipients",
+    "rcpt-first": "503 5.5.1 Need RCPT command",
+    "parameter.syntax": "501 5.5.4 Invalid parameter",
+    "parameter.unknown": "555 5.5.4 Parameter not recognized or not implemented",
+    "smtputf8.required": "553 5.6.7 Address needs SMTPUTF8",
+    "data.go": "354 End data with <CR><LF>.<CR><LF>",
+    "data.ok": "250 2.0.0 OK",
+    "data.size": "552 5.3.4 Message size exceeds fixed maximum message size",
+    "data.binary": "503 5.5.1 BODY=BINARYMIME needs BDAT",
+    "bdat.chunk": "250 2.0.0 {size} octets received",
+    "bdat.ok": "250 2.0.0 OK",
+    "bdat.syntax": "501 5.5.4 Syntax: BDAT size [LAST]",
+    "rset.ok": "250 2.0.0 OK",
+    "noop.ok": "250 2.0.0 OK",
+    "quit": "221 2.0.0 {host} closing connection",
+    "vrfy": "252 2.1.5 Cannot verify the user, but will accept the message and attempt delivery",
+    "vrfy.syntax": "501 5.5.4 Syntax: VRFY string",
+    "help": "214 2.0.0 Commands: {commands}",
+    "sequence": "503 5.5.1 Bad sequence of commands",
+    "argument": "501 5.5.4 This command takes no argument",
+    "line": "500 5.5.2 Syntax error",
+    "line.bare-lf": "500 5.5.2 Lines end with CR LF",
+    "line.length": "500 5.5.2 Line too long",
+    "unknown": "500 5.5.2 Command not recognized",
+    "unimplemented": "502 5.5.1 Command not implemented",
+    "unknown.too-many": "421 4.7.0 Too many bad commands, closing connection",
+    "timeout": "421 4.4.2 {host} Timeout, closing connection",
+}
+REPLY_KEYS = frozenset(REPLIES)
+
+MISTAKES = frozenset(key for key in REPLIES if key.endswith((".syntax", "-first"))) | {
+    "argument", "auth.malformed", "auth.decode", "line", "line.bare-lf", "line.length", "parameter.unknown", "sequence",
+    "unimplemented", "unknown",
+}  # fmt: skip
+"""Replies to a bad command: a row of them ends the connection."""
+
+
+def check_reply_keys(keys: Iterable[str]) -> None:
+    """Raises ValueError, with the nearest key and the list, for a key that the server never says."""
+    for key in keys:
+        if key not in REPLIES:
+            from fakeservers.rules import unknown
+
+            raise ValueError(unknown("reply key", key, REPLIES))
+
+
+def encode(lines: Iterable[str], line_end: bytes = b"\r\n") -> bytes:
+    """Reply lines as bytes, each with `line_end`."""
+    return b"".join(line.encode("utf-8", "surrogateescape") + line_end for line in lines)
+
+
+class Replies:
+    """One profile's texts. `ready` holds those without placeholders as they go to the wire."""
+
+    __slots__ = ("ready", "texts")
+
+    def __init__(self, overrides: Mapping[str, str]) -> None:
+        self.texts = {**REPLIES, **overrides}
+        self.ready = {key: Send(encode(text.splitlines())) for key, text in self.texts.items() if "{" not in text}
