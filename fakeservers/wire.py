@@ -50,6 +50,8 @@ class Wire(asyncio.Protocol):
         self._queue: deque[Action] = deque()
         self._pending = bytearray()
         self._held = bytearray()
+        self._out: list[bytes] = []
+        """Bytes of this turn of the loop: a reply made of several parts leaves in one segment."""
         self._busy = False
         self._choked = False
         self._ended: Ending | None = None
@@ -60,6 +62,7 @@ class Wire(asyncio.Protocol):
         self._defect: str | None = None
         self._sni: str | None = None
         self._stirring = False
+        self._stirred_while_busy = False
 
     # --- asyncio
 
@@ -98,18 +101,26 @@ class Wire(asyncio.Protocol):
         self._eof = True
         if self._ended in ("stall", "half-close"):
             return self._ended == "stall"
-        if not self._busy:
+        if self._shaking:
+            self._handshake_failed("closed by the client")
             self._transport.close()
-        return self._busy
+            return False
+        if self._busy or self._choked:
+            return True
+        self._transport.close()
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._queue.clear()
+        by = "server" if self._ended else "client"
+        # A wait under way must not wake a session that is over.
+        self._ended = self._ended or "close"
         how = "reset by the client" if isinstance(exc, ConnectionResetError) else "closed"
         try:
             self._session.closed()
         except Exception:  # noqa: BLE001 a defect of ours must surface as the host's error, not die in the loop
             self._listener.failed(traceback.format_exc())
-        self.connection.event(how, {"event": "closed", "by": "server" if self._ended else "client"})
+        self.connection.event(how, {"event": "closed", "by": by})
         self.connection.release()
         self._listener.gone(self)
 
@@ -127,7 +138,12 @@ class Wire(asyncio.Protocol):
         self._transport.abort()
 
     def check_idle(self, now: float) -> None:
-        if not (self._ended or self._busy) and now - self.active > self._session.idle:
+        if self._ended or now - self.active <= self._session.idle:
+            return
+        if self._shaking:
+            self._handshake_failed("timed out")
+            self._end("close", None)
+        elif not self._busy:
             self._ask(self._session.timed_out)
 
     # --- between core and socket
@@ -139,14 +155,17 @@ class Wire(asyncio.Protocol):
 
     def _stir(self) -> None:
         self._stirring = False
-        if not (self._ended or self._busy):
+        if self._busy:
+            self._stirred_while_busy = True
+        elif not self._ended:
             self._ask(self._session.stirred)
 
     def _feed(self, data: bytes) -> None:
         if self._budget is not None:
             if len(data) >= self._budget.after:
                 cut, self._budget = self._budget, None
-                self._feed(data[: cut.after])
+                if cut.after:
+                    self._feed(data[: cut.after])
                 self._queue.clear()
                 self._end(cut.how, cut.rule)
                 return
@@ -183,13 +202,14 @@ class Wire(asyncio.Protocol):
         while self._queue and not self._ended:
             action = self._queue.popleft()
             match action:
-                case Send(data, None):
-                    self._write(data, action.rule, secret=action.secret)
+                case Send(_, None):
+                    self._write(action)
                 case Send():
                     self._queue.extendleft(reversed(_segments(action)))
                     if action.pace is not None and action.pace.hold:
                         self._hold(action)
                 case Wait(seconds):
+                    self._flush()
                     self._busy = True
                     self._loop.call_later(seconds, self._waited)
                     return
@@ -201,6 +221,7 @@ class Wire(asyncio.Protocol):
                     self._budget = action
                 case End(how):
                     self._end(how, action.rule)
+        self._flush()
         self._proceed()
 
     def _waited(self) -> None:
@@ -211,6 +232,9 @@ class Wire(asyncio.Protocol):
         """Give the core what came while it could not read."""
         if self._ended or self._busy or self._choked:
             return
+        if self._stirred_while_busy:
+            self._stirred_while_busy = False
+            self._wake()
         if self._pending:
             data = bytes(self._pending)
             self._pending.clear()
@@ -222,31 +246,46 @@ class Wire(asyncio.Protocol):
     def _hold(self, action: Send) -> None:
         self._held += action.data
 
-    def _write(self, data: bytes, rule: str | None, *, secret: bool = False) -> None:
+    def _write(self, send: Send) -> None:
+        data = send.data
         if self._held:
             data = bytes(self._held) + data
             self._held.clear()
         if not data:
             return
         connection = self.connection
-        shown = b"***\r\n" if secret else data
         self._site.transcript.add(
-            connection.id, connection.service, "S", shown, tls=connection.tls_version, rule=rule, masked=secret
+            connection.id,
+            connection.service,
+            "S",
+            b"***\r\n" if send.secret else data,
+            tls=connection.tls_version,
+            rule=send.rule,
+            body=send.body,
+            masked=send.secret,
         )
         if self._tls is None:
-            self._transport.write(data)
+            self._out.append(data)
             return
         try:
             self._tls.write(data)
         except ssl.SSLError:
             self._end("close", None)
-            return
-        self._transport.write(self._outgoing.read())
+
+    def _flush(self) -> None:
+        if self._tls is not None and not self._shaking:
+            self._out.append(self._outgoing.read())
+        if self._out:
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            if data:
+                self._transport.write(data)
 
     def _end(self, how: Ending, rule: str | None) -> None:
         if self._ended:
             return
         self._ended = how
+        self._flush()
         self.connection.event(f"server ends the connection: {how}", {"event": "end", "how": how}, rule)
         if how == "reset":
             sock = self._transport.get_extra_info("socket")
@@ -268,10 +307,16 @@ class Wire(asyncio.Protocol):
     # --- TLS
 
     def _begin_tls(self) -> None:
+        self._flush()
+        if self._pending:
+            # It came before the reply that allows TLS, so it is no ClientHello: nobody may act on it.
+            facts = {"event": "plaintext-after-starttls", "octets": len(self._pending)}
+            self.connection.event(f"{len(self._pending)} octets of plaintext before TLS are dropped", facts)
+            self._pending.clear()
         effect = self.connection.consult("tls")
         if effect is not None and effect.handshake is not None:
             answer, ending = HANDSHAKE_FAULTS[effect.handshake]
-            self._write(answer, effect.rule)
+            self._write(Send(answer, rule=effect.rule))
             self._end(ending, effect.rule)
             return
         if effect is not None and effect.ending is not None:
@@ -298,9 +343,7 @@ class Wire(asyncio.Protocol):
             return
         except ssl.SSLError as error:
             self._transport.write(self._outgoing.read())
-            reason = error.reason or str(error)
-            self.connection.event(f"TLS handshake failed: {reason}", {"event": "tls-failed", "reason": reason})
-            self._tls = None
+            self._handshake_failed(error.reason or str(error))
             self._end("close", None)
             return
         self._transport.write(self._outgoing.read())
@@ -321,6 +364,11 @@ class Wire(asyncio.Protocol):
             {"event": "tls", "version": facts.version, "sni": facts.sni, "certificate": facts.certificate},
         )
         self._ask(self._session.connect if first else lambda: self._session.tls_started(facts))
+
+    def _handshake_failed(self, reason: str) -> None:
+        self._tls = None
+        self._shaking = self._busy = False
+        self.connection.event(f"TLS handshake failed: {reason}", {"event": "tls-failed", "reason": reason})
 
     def _decrypt(self, tls: ssl.SSLObject) -> None:
         while not self._ended:
@@ -361,5 +409,5 @@ def _segments(send: Send) -> list[Action]:
     for start, end in pairwise(edges):
         if actions:
             actions.append(Wait(pace.every or SEGMENT_PAUSE))
-        actions.append(Send(send.data[start:end], None, send.rule, send.secret))
+        actions.append(Send(send.data[start:end], None, send.rule, send.secret, send.body))
     return actions
