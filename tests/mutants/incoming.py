@@ -1,0 +1,3 @@
+"""Defects in fetching."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Defects in sending."""
+
+from __future__ import annotations

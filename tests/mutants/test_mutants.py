@@ -1,0 +1,97 @@
+"""Every scenario can fail: a client broken in its respect breaks the expectation that the catalogue names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from harness.casefile import Case, load_cases, scenario_files, scenario_id, shipped_folder
+from harness.drivers import Client, open_client
+from harness.drivers.command import CommandClient
+from harness.results import Result
+from harness.runner import run_case
+
+HERE = Path(__file__).parent
+NOW = 1_790_000_000.0
+
+
+@cache
+def catalogue() -> dict[str, dict[str, str]]:
+    loaded = YAML(typ="safe", pure=True).load((HERE / "catalogue.yaml").read_text(encoding="utf-8"))
+    return loaded or {}
+
+
+@cache
+def program(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(HERE / "mutant.py"), *arguments], capture_output=True, text=True, check=True, timeout=30
+    )
+    return done.stdout
+
+
+def cases_of(scenario: str) -> list[Case]:
+    """The cases of a catalogue entry: a file's all, or the one that is named."""
+    file = shipped_folder() / f"{scenario.partition('[')[0]}.yaml"
+    return [case for case in load_cases(file) if "[" not in scenario or case.id == scenario]
+
+
+@pytest.fixture
+def broken_client(request: pytest.FixtureRequest) -> Iterator[Client]:
+    client = CommandClient([sys.executable, str(HERE / "mutant.py"), request.param])
+    yield client
+    client.close()
+
+
+def run(case: Case, client: Client) -> Result:
+    return run_case(case, client, now=NOW, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("broken_client", "caught"), [(name, caught) for name, caught in catalogue().items()], indirect=["broken_client"],
+    ids=list(catalogue()),
+)  # fmt: skip
+def test_a_mutant_is_caught(broken_client: Client, caught: dict[str, str]) -> None:
+    for scenario, expectation in caught.items():
+        results = [run(case, broken_client) for case in cases_of(scenario)]
+        broken = [failure["expectation"] for result in results for failure in result.failures]
+        assert expectation in broken, f"{scenario}: {[(r.verdict, r.reason) for r in results]}, broken: {broken}"
+
+
+def test_the_unbroken_client_passes_what_catches_mutants() -> None:
+    client = open_client("reference")
+    try:
+        for scenario in sorted({scenario for caught in catalogue().values() for scenario in caught}):
+            for case in cases_of(scenario):
+                result = run(case, client)
+                assert result.verdict == "pass", (case.id, result.reason, result.failures)
+    finally:
+        client.close()
+
+
+def test_every_scenario_file_has_a_mutant_that_it_catches() -> None:
+    caught = {scenario.partition("[")[0] for entry in catalogue().values() for scenario in entry}
+    assert {scenario_id(file) for file in scenario_files(shipped_folder())} - caught == set()
+
+
+def test_the_catalogue_and_the_mutants_are_the_same() -> None:
+    listed = [line.partition(":")[0] for line in program("--list").splitlines() if not line.startswith(" ")]
+    assert sorted(listed) == sorted(catalogue())
+    assert len(listed) >= 25
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("broken_client", list(catalogue()), indirect=True)
+def test_a_mutant_against_every_scenario(broken_client: Client) -> None:
+    """Nothing that a broken client does ends in an error of the harness, and what the catalogue names breaks."""
+    verdicts = {
+        case.id: run(case, broken_client) for file in scenario_files(shipped_folder()) for case in load_cases(file)
+    }
+    assert [result.reason for result in verdicts.values() if result.verdict == "error"] == []
+    assert any(result.verdict == "fail" for result in verdicts.values())
