@@ -31,6 +31,8 @@ SERVICES: Mapping[str, tuple[str, int, bool]] = {
 }
 """Service: its protocol, the port it has in the world, and whether TLS comes first."""
 
+BearerError = Literal["json", "none"]
+"""How XOAUTH2 and OAUTHBEARER refuse a token: a challenge with JSON that the client has to answer, or at once."""
 Confidence = Literal["seen", "documented", "recalled"]
 Category = Literal[
     "connect", "dns", "timeout", "tls-handshake", "tls-certificate", "tls-required", "authentication", "auth-mechanism",
@@ -84,6 +86,7 @@ class SmtpProfile(_Part):
     line_limit: int = 2048
     bad_commands: int | None = Field(default=10, description="bad commands in a row before the connection is closed")
     idle: Duration = 300.0
+    bearer_error: BearerError = "json"
     replies: dict[str, str] = {}
 
 
@@ -102,6 +105,7 @@ class ImapProfile(_Part):
     line_limit: int = 65536
     bad_commands: int | None = 10
     idle: Duration = 1800.0
+    bearer_error: BearerError = "json"
     options: dict[str, bool | str | int] = Field(default={}, description="manners of the server, see docs/profiles.md")
     replies: dict[str, str] = {}
 

@@ -14,8 +14,8 @@ SCOPE = "https://mail.google.com/"
 
 
 class _Bearer:
-    """A token is right when it is in `Account.tokens`, expired when in the account property `expired_tokens`. A token
-    that is refused gets a challenge with the error as JSON; the client answers it, then the exchange fails."""
+    """A token is right when it is in `Account.tokens`, expired when in the account property `expired_tokens`; the
+    property `tokens_refused` makes every token wrong. A token that is refused gets a challenge with the error as JSON; the client answers it, then the exchange fails."""
 
     mechanism = ""
     client_first = True
@@ -116,6 +116,8 @@ def _token(fields: dict[str, str]) -> str | None:
 
 
 def _state(account: Account, token: str) -> Result:
+    if account.properties.get("tokens_refused"):
+        return "wrong"
     if token in account.tokens:
         return "right"
     expired = account.properties.get("expired_tokens")

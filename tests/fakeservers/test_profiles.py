@@ -96,7 +96,7 @@ def test_every_quirk_is_explained(name: str, quirk: str) -> None:
     assert one.fixed_by is not None
     assert one.steps
     assert all(step.endswith((".", ")")) for step in one.steps)
-    assert one.rules or one.options
+    assert one.rules or one.options or one.accounts
     assert (one.source is None) == (one.confidence == "recalled")
 
 
