@@ -34,9 +34,9 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"name one of: {', '.join(MUTANTS)}\n")
         return 2
     MUTANTS[arguments[0]]()
-    from harness.clientstack.__main__ import main as listen
+    from harness.clientstack.protocol import serve
 
-    return listen() or 0
+    return serve(sys.stdin.buffer, sys.stdout.buffer)
 
 
 if __name__ == "__main__":
