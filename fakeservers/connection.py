@@ -9,7 +9,7 @@ from fakeservers.actions import TlsFacts
 from fakeservers.mailstore import Account
 from fakeservers.rules import Effect
 from fakeservers.tally import Tally
-from fakeservers.templates import render
+from fakeservers.templates import placeholders, render
 from fakeservers.transcript import NOTHING
 
 if TYPE_CHECKING:
@@ -127,7 +127,11 @@ class Connection:
             return template
         if self.variables is None:
             self.variables = self.site.variables()
-        return render(template, {**self.site.dynamic(self), **self.variables, **values})
+        words: dict[str, object] = {**self.variables, **values}
+        for name in placeholders(template):
+            if name not in words and (word := self.site.word(self, name)) is not None:
+                words[name] = word
+        return render(template, words)
 
     # --- transcript
 

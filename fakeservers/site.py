@@ -50,19 +50,31 @@ class Site:
             made[name] = render(generate(pattern, self.random), made)
         return made
 
-    def dynamic(self, connection: Connection) -> dict[str, object]:
-        """The placeholders that every text may use; cores add their command's own."""
-        date = self.clock.date()
-        return {
-            "client_ip": connection.client,
-            "host": self.host_name(connection.service),
-            "user": connection.fact("username", None) or "",
-            "arg": "",
-            "size_limit": self.profile.smtp.size_limit,
-            "unix_time": int(self.clock.now()),
-            "date": format_datetime(date),
-            "date_unpadded": format_datetime(date).replace(", 0", ", ", 1),
-            "ehlo": connection.ehlo or "",
-            "iso_time": date.strftime("%Y-%m-%dT%H:%M:%S.") + f"{date.microsecond // 1000:03d}Z",
-            "sp": " ",
-        }
+    def word(self, connection: Connection, name: str) -> object:
+        """A placeholder that every text may use, None for another; cores add their command's own. Each is made only
+        where a text has it: dates cost more than all else in a reply."""
+        match name:
+            case "client_ip":
+                return connection.client
+            case "host":
+                return self.host_name(connection.service)
+            case "user":
+                return connection.fact("username", None) or ""
+            case "arg":
+                return ""
+            case "ehlo":
+                return connection.ehlo or ""
+            case "size_limit":
+                return self.profile.smtp.size_limit
+            case "unix_time":
+                return int(self.clock.now())
+            case "date":
+                return format_datetime(self.clock.date())
+            case "date_unpadded":
+                return format_datetime(self.clock.date()).replace(", 0", ", ", 1)
+            case "iso_time":
+                date = self.clock.date()
+                return date.strftime("%Y-%m-%dT%H:%M:%S.") + f"{date.microsecond // 1000:03d}Z"
+            case "sp":
+                return " "
+        return None

@@ -16,6 +16,8 @@ from fakeservers.clock import Clock
 __all__ = ["Entry", "Secrets", "Transcript"]
 
 MASK = b"***"
+CLEAN_LINES, CLEAN_LENGTH = 2048, 256
+"""How many lines without a secret are remembered, and how long they may be."""
 NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
@@ -55,6 +57,7 @@ class Secrets:
     def __init__(self) -> None:
         self._forms: dict[bytes, str] = {}
         self._ordered: list[tuple[bytes, str]] = []
+        self._clean: dict[bytes, bytes] = {}
 
     def add(self, secret: str, *, user: str = "", kind: str = "password") -> None:
         """Know `secret`: raw, URL-quoted, base64 at any alignment, and the SASL messages that carry it."""
@@ -72,21 +75,35 @@ class Secrets:
             forms |= _aligned(raw)
         for form in forms:
             self._forms[form] = kind
-        self._ordered = sorted(self._forms.items(), key=lambda item: -len(item[0]))
+        self._sort()
 
     def add_proof(self, proof: bytes, kind: str = "proof") -> None:
         """Know a digest or signature computed from a secret (CRAM-MD5, APOP, SCRAM)."""
         self._forms[proof] = kind
-        self._ordered = sorted(self._forms.items(), key=lambda item: -len(item[0]))
+        self._sort()
 
     def mask(self, data: bytes) -> tuple[bytes, str | None]:
-        """`data` with every known secret replaced, and the kind of the first one found or None."""
+        """`data` with every known secret replaced, and the kind of the first one found or None. Short lines come again
+        and again: those without a secret are remembered, and shared."""
+        clean = self._clean.get(data)
+        if clean is not None:
+            return clean, None
         found = None
+        given = data
         for form, kind in self._ordered:
             if form in data:
                 data = data.replace(form, MASK)
                 found = found or kind
+        if found is None and len(given) <= CLEAN_LENGTH:
+            if len(self._clean) >= CLEAN_LINES:
+                self._clean.clear()
+            self._clean[given] = given
         return data, found
+
+    def _sort(self) -> None:
+        """The longest form first: a secret may be a part of another."""
+        self._ordered = sorted(self._forms.items(), key=lambda item: -len(item[0]))
+        self._clean.clear()
 
 
 def _aligned(raw: bytes) -> set[bytes]:
@@ -101,7 +118,7 @@ def _aligned(raw: bytes) -> set[bytes]:
 
 
 class Transcript:
-    """All entries of a host, oldest first. `keep_connections` and `keep_bytes` bound a long-lived host; None keeps all."""
+    """All entries of a host, oldest first. `keep_connections` and `keep_bytes` bound a long-lived host; None is all."""
 
     def __init__(
         self,
