@@ -12,13 +12,26 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import trustme
 
-__all__ = ["DEFECTS", "authority", "ca_file", "ca_pem", "defect_names", "server_context"]
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+
+__all__ = [
+    "DEFECTS", "ClientCertificates", "authority", "ca_file", "ca_pem", "client_certificate", "defect_names",
+    "server_context",
+]  # fmt: skip
+
+ClientCertificates = Literal["none", "optional", "required"]
+"""Whether a server asks for a client certificate, and whether it does without one. One of a CA that is not ours fails
+the handshake in both cases."""
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LEAF_LIFE = timedelta(days=397)
+"""What public CAs may issue at most; some TLS libraries refuse more than 825 days."""
 _lock = threading.RLock()
 
 
@@ -49,78 +62,230 @@ def ca_file() -> Path:
     return file
 
 
-def _right(names: tuple[str, ...]) -> trustme.LeafCert:
-    return authority().issue_cert(*names, not_after=_now() + LEAF_LIFE)
+@cache
+def intermediate() -> trustme.CA:
+    """A CA under ours, known to no client."""
+    return authority().create_child_ca()
 
 
-def _expired(names: tuple[str, ...]) -> trustme.LeafCert:
-    return authority().issue_cert(*names, not_before=_now() - timedelta(days=30), not_after=_now() - timedelta(days=1))
+def client_certificate(address: str, *, trusted: bool = True) -> tuple[bytes, bytes]:
+    """A client certificate (with its chain) that names `address` as rfc822Name and common name, and its key, both PEM.
+    Not `trusted`: of a CA that our servers do not know."""
+    with _lock:
+        issuer = authority() if trusted else stranger()
+        leaf = _issue(issuer, address, common_name=address)
+    return b"".join(blob.bytes() for blob in leaf.cert_chain_pems), leaf.private_key_pem.bytes()
 
 
-def _not_yet_valid(names: tuple[str, ...]) -> trustme.LeafCert:
-    return authority().issue_cert(*names, not_before=_now() + timedelta(days=1), not_after=_now() + timedelta(days=30))
+Loader = Callable[[ssl.SSLContext, tuple[str, ...]], None]
+"""Makes a certificate for names and puts it, with its key and chain, into the context."""
 
 
-def _wrong_host(names: tuple[str, ...]) -> trustme.LeafCert:
-    return authority().issue_cert("elsewhere.invalid", not_after=_now() + LEAF_LIFE)
+def _issue(
+    ca: trustme.CA, *names: str, starts: timedelta = timedelta(days=-1), common_name: str | None = None
+) -> trustme.LeafCert:
+    start = _now() + starts
+    return ca.issue_cert(*names, common_name=common_name, not_before=start, not_after=start + LEAF_LIFE)
 
 
-def _unknown_ca(names: tuple[str, ...]) -> trustme.LeafCert:
-    return stranger().issue_cert(*names, not_after=_now() + LEAF_LIFE)
+def _right(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
+    _issue(authority(), *names).configure_cert(context)
 
 
-DEFECTS: dict[str, Callable[[tuple[str, ...]], trustme.LeafCert]] = {
+def _wrong_host(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
+    _issue(authority(), "elsewhere.invalid").configure_cert(context)
+
+
+def _unknown_ca(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
+    _issue(stranger(), *names).configure_cert(context)
+
+
+def _expired(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
+    _issue(authority(), *names, starts=-LEAF_LIFE - timedelta(days=1)).configure_cert(context)
+
+
+def _not_yet_valid(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
+    _issue(authority(), *names, starts=timedelta(days=1)).configure_cert(context)
+
+
+def _missing_intermediate(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
+    leaf = _issue(intermediate(), *names)
+    _load(context, leaf.cert_chain_pems[0].bytes() + leaf.private_key_pem.bytes())
+
+
+def _self_signed(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
+    _made(context, names, names[:1], issuer=None)
+
+
+def _cn_only(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
+    # Every name is there, for a client compares the common name with the name that it connected to.
+    _made(context, (), names)
+
+
+def _wildcard_too_deep(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
+    # RFC 6125 section 6.4.3: `*` stands for one label, so `*.test` is not `mail.example.test`.
+    deep = [name.split(".", 2)[2] for name in names if not _is_address(name) and name.count(".") >= 2]
+    _made(context, tuple(f"*.{parent}" for parent in dict.fromkeys(deep)) or ("*.invalid",), names[:1])
+
+
+def _address_against_name(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
+    from cryptography import x509
+
+    # RFC 9110 section 4.3.5 and RFC 6125 section 1.7.2: an address is matched with iPAddress alone.
+    _made(context, (), ("address",), subjects=[x509.DNSName("127.0.0.1")])
+
+
+def _wrong_key_usage(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
+    _made(context, names, names[:1], usage="client")
+
+
+def _rsa_1024(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    _made(context, names, names[:1], key=rsa.generate_private_key(65537, 1024))
+
+
+def _sha1_signature(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    _made(context, names, names[:1], sha1=True)
+
+
+DEFECTS: dict[str, Loader] = {
     "expired": _expired,
     "not-yet-valid": _not_yet_valid,
     "wrong-host": _wrong_host,
     "unknown-ca": _unknown_ca,
+    "self-signed": _self_signed,
+    "cn-only": _cn_only,
+    "wildcard-too-deep": _wildcard_too_deep,
+    "address-against-name": _address_against_name,
+    "missing-intermediate": _missing_intermediate,
+    "wrong-key-usage": _wrong_key_usage,
+    "rsa-1024": _rsa_1024,
+    "sha1-signature": _sha1_signature,
 }
-"""Defect: how a certificate that has it is made. `self-signed` is made without a CA, see `server_context`."""
+"""Defect: how a certificate that has it is made; what each means stands in `fakeservers.points`."""
 
 
 def defect_names() -> list[str]:
-    return sorted([*DEFECTS, "self-signed"])
+    return sorted(DEFECTS)
 
 
 @lru_cache(maxsize=64)
-def _context(names: tuple[str, ...], defect: str | None) -> ssl.SSLContext:
+def _context(names: tuple[str, ...], defect: str | None, clients: ClientCertificates) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if defect == "self-signed":
-        _load_self_signed(context, names)
-    else:
-        (DEFECTS[defect] if defect else _right)(names).configure_cert(context)
+    (DEFECTS[defect] if defect else _right)(context, names)
+    if clients != "none":
+        context.load_verify_locations(cadata=ca_pem().decode())
+        context.verify_mode = ssl.CERT_OPTIONAL if clients == "optional" else ssl.CERT_REQUIRED
     return context
 
 
-def server_context(names: tuple[str, ...], defect: str | None = None) -> ssl.SSLContext:
+def server_context(
+    names: tuple[str, ...], defect: str | None = None, clients: ClientCertificates = "none"
+) -> ssl.SSLContext:
     """The TLS context for a host called `names` (loopback names are added). Raises KeyError for an unknown defect."""
     with _lock:
-        return _context(tuple(dict.fromkeys((*names, *LOOPBACK))), defect)
+        return _context(tuple(dict.fromkeys((*names, *LOOPBACK))), defect, clients)
 
 
-def _load_self_signed(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
+def _made(
+    context: ssl.SSLContext,
+    names: tuple[str, ...],
+    common_names: tuple[str, ...],
+    *,
+    subjects: list[x509.GeneralName] | None = None,
+    issuer: Callable[[], trustme.CA] | None = authority,
+    usage: Literal["server", "client"] = "server",
+    key: CertificateIssuerPrivateKeyTypes | None = None,
+    sha1: bool = False,
+) -> None:
+    """Load a certificate that trustme would not make: its subjectAltName is `names` or `subjects` (left out when both
+    are empty), its subject `common_names`. Without `issuer` it signs itself; `sha1` puts an RSA CA between."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.x509.oid import ExtendedKeyUsageOID
 
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
-    subjects = [x509.IPAddress(ip_address(name)) if _is_address(name) else x509.DNSName(name) for name in names]
-    certificate = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(_now() - timedelta(days=1))
-        .not_valid_after(_now() + LEAF_LIFE)
-        .add_extension(x509.SubjectAlternativeName(subjects), critical=False)
-        .sign(key, hashes.SHA256())
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name) for name in common_names])
+    alternatives = subjects if subjects is not None else [_general_name(name) for name in names]
+    purpose = ExtendedKeyUsageOID.SERVER_AUTH if usage == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
+    start = _now() - timedelta(days=1)
+    ca = None if issuer is None else issuer()
+    if sha1:
+        ca = authority().create_child_ca(key_type=trustme.KeyType.RSA)
+    ca_certificate = None if ca is None else x509.load_pem_x509_certificate(ca.cert_pem.bytes())
+    builder = (
+        x509.CertificateBuilder(
+            subject if ca_certificate is None else ca_certificate.subject,
+            subject,
+            key.public_key(),
+            x509.random_serial_number(),
+        )
+        .not_valid_before(start)
+        .not_valid_after(start + LEAF_LIFE)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
     )
-    pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+    if alternatives:
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+    signer = key
+    if ca is not None:
+        loaded = serialization.load_pem_private_key(ca.private_key_pem.bytes(), None)
+        assert isinstance(loaded, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
+        signer = loaded
+    certificate = builder.sign(signer, hashes.SHA256())
+    chain = _signed_with_sha1(certificate, signer) if sha1 else _pem(certificate)
+    if sha1 and ca is not None:
+        chain += ca.cert_pem.bytes()
+    private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+    _load(context, chain + private)
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def _signed_with_sha1(certificate: x509.Certificate, signer: CertificateIssuerPrivateKeyTypes) -> bytes:
+    """The same certificate, PEM, signed anew: cryptography makes no SHA-1 signature over a certificate, so its DER is
+    put together here (RFC 5280 section 4.1: tbsCertificate, signatureAlgorithm, signature)."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+    assert isinstance(signer, rsa.RSAPrivateKey)
+    rsa_oid = bytes.fromhex("06092a864886f70d0101")
+    body = certificate.tbs_certificate_bytes.replace(rsa_oid + b"\x0b", rsa_oid + b"\x05")
+    signature = signer.sign(body, padding.PKCS1v15(), hashes.SHA1())
+    algorithm = _der(0x30, rsa_oid + b"\x05" + b"\x05\x00")
+    return ssl.DER_cert_to_PEM_cert(_der(0x30, body + algorithm + _der(0x03, b"\0" + signature))).encode()
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    length = len(content)
+    if length < 128:
+        return bytes((tag, length)) + content
+    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes((tag, 128 | len(octets))) + octets + content
+
+
+def _load(context: ssl.SSLContext, pem: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "chain.pem"
         file.write_bytes(pem)
         context.load_cert_chain(file)
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    from cryptography import x509
+
+    return x509.IPAddress(ip_address(name)) if _is_address(name) else x509.DNSName(name)
 
 
 def _is_address(name: str) -> bool:

@@ -84,6 +84,7 @@ class Listener:
         self.service = service
         self.protocol, _, self.implicit_tls = SERVICES[service]
         self.session = _session_factory(self.protocol)
+        self.takes_client_certificates = "EXTERNAL" in getattr(host.profile, self.protocol).mechanisms
         self.port: int = sock.getsockname()[1]
         self._sock = sock
         self._server: asyncio.Server | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-__all__ = ["POINTS", "known_point"]
+__all__ = ["CERTIFICATE_DEFECTS", "HANDSHAKE_FAULTS", "POINTS", "known_point"]
 
 _COMMON = {
     "connect": "the client has connected (and, on implicit TLS, shaken hands): the greeting",
@@ -36,6 +36,30 @@ POINTS: dict[str, str] = {
     },
     **_EXTRA,
 }
+
+HANDSHAKE_FAULTS: dict[str, str] = {
+    "stall": "no answer to the ClientHello, and the connection stays open",
+    "close": "the connection is closed before the handshake",
+    "reset": "the connection is reset before the handshake",
+    "alert": "the fatal alert handshake_failure is sent",
+    "plaintext": "an HTTP answer in clear comes in place of a ServerHello",
+}
+"""What a rule's `handshake` may be at a `tls` point."""
+CERTIFICATE_DEFECTS: dict[str, str] = {
+    "expired": "ran out yesterday",
+    "not-yet-valid": "is valid from tomorrow on",
+    "wrong-host": "names another host",
+    "unknown-ca": "is of a CA that nobody trusts",
+    "self-signed": "has no CA at all",
+    "cn-only": "has the right names as common names and no subjectAltName",
+    "wildcard-too-deep": "has a wildcard that would have to stand for two labels",
+    "address-against-name": "has the address 127.0.0.1 as a dNSName, not as an iPAddress",
+    "missing-intermediate": "is of a CA under the trusted one, and that CA's certificate is not sent",
+    "wrong-key-usage": "may be used by clients only (extended key usage)",
+    "rsa-1024": "has an RSA key of 1024 bits",
+    "sha1-signature": "is signed with SHA-1",
+}
+"""What a rule's `certificate` may be at a `tls` point."""
 
 
 def known_point(point: str) -> None:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from fakeservers.actions import Action, Cut, End, Ending, Pace, Send, Wait
 from fakeservers.durations import Duration
-from fakeservers.points import POINTS, known_point
+from fakeservers.points import CERTIFICATE_DEFECTS, HANDSHAKE_FAULTS, POINTS, known_point
 from fakeservers.templates import placeholders
 
 if TYPE_CHECKING:
@@ -182,11 +182,28 @@ class Act(BaseModel):
     then: Literal["continue"] | Ending = "continue"
     certificate: str | None = Field(default=None, description="the defect of the certificate shown (at `*.tls`)")
     handshake: str | None = Field(default=None, description="what goes wrong with the handshake (at `*.tls`)")
+    client_certificate: Literal["optional", "required"] | None = Field(
+        default=None, description="whether the client is asked for its certificate (at `*.tls`)"
+    )
     deliver: bool | None = Field(
         default=None, description="at `smtp.message`: store the message or not, whatever the reply"
     )
     set: dict[str, Scalar] = Field(default={}, description="account properties to set")
     advance: Duration | None = Field(default=None, description="move the host's clock")
+
+    @field_validator("certificate")
+    @classmethod
+    def _defect(cls, value: str | None) -> str | None:
+        if value is not None and value not in CERTIFICATE_DEFECTS:
+            raise ValueError(unknown("certificate defect", value, CERTIFICATE_DEFECTS))
+        return value
+
+    @field_validator("handshake")
+    @classmethod
+    def _fault(cls, value: str | None) -> str | None:
+        if value is not None and value not in HANDSHAKE_FAULTS:
+            raise ValueError(unknown("handshake fault", value, HANDSHAKE_FAULTS))
+        return value
 
     @property
     def answers(self) -> bool:
@@ -260,14 +277,19 @@ def unknown(what: str, given: str, known: Iterable[str]) -> str:
 
 @dataclass(slots=True)
 class Moment:
-    """What the server knows when a point is reached: the connection, and the facts of this command."""
+    """What the server knows when a point is reached: the connection, and the facts of this command. A fact that costs
+    something to find is a function, called when a condition asks; `header` is one of a header field's name."""
 
     connection: Connection
     facts: dict[str, object] = field(default_factory=dict)
 
     def value(self, key: str, within: float | None) -> object:
         if key in self.facts:
-            return self.facts[key]
+            fact = self.facts[key]
+            return fact() if callable(fact) else fact
+        if key.startswith("header."):
+            header = self.facts.get("header")
+            return header(key.removeprefix("header.")) if callable(header) else None
         return self.connection.fact(key, within)
 
 
@@ -298,6 +320,10 @@ class Effect:
     @property
     def handshake(self) -> str | None:
         return next((act.handshake for act in self.acts if act.handshake is not None), None)
+
+    @property
+    def client_certificate(self) -> Literal["optional", "required"] | None:
+        return next((act.client_certificate for act in self.acts if act.client_certificate is not None), None)
 
     @property
     def untagged(self) -> list[str]:

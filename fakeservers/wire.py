@@ -323,7 +323,9 @@ class Wire(asyncio.Protocol):
             self._end(effect.ending, effect.rule)
             return
         self._defect = effect.certificate if effect is not None else None
-        context = server_context(tuple(self._site.profile.hosts), self._defect)
+        asked = effect.client_certificate if effect is not None else None
+        clients = asked or ("optional" if self._listener.takes_client_certificates else "none")
+        context = server_context(tuple(self._site.profile.hosts), self._defect, clients)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         context.sni_callback = _note_sni
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -392,7 +394,10 @@ class Wire(asyncio.Protocol):
 
 
 def _note_sni(tls: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-    tls.mailrig_wire._sni = name  # type: ignore[attr-defined]
+    # The context is shared by whoever asks for it, so the connection may be somebody else's.
+    wire = getattr(tls, "mailrig_wire", None)
+    if wire is not None:
+        wire._sni = name
 
 
 def _segments(send: Send) -> list[Action]:
