@@ -31,15 +31,16 @@ def mask_command(line: bytes) -> tuple[bytes, str | None]:
     except binascii.Error:
         response = b""
     if response:
-        kind = credential_kind(match[2].decode("ascii", "replace").upper(), 0, response)
+        kind = credential_kind(match[2].decode("ascii", "replace").upper(), response)
     return match[1] + b"***" + line[match.end() :], kind
 
 
-def credential_kind(mechanism: str, step: int, response: bytes) -> str | None:
-    """ "password" or "token" when the client's answer number `step` (from 0) carries one as it is; None otherwise."""
+def credential_kind(mechanism: str, response: bytes, *, named: bool = False) -> str | None:
+    """The kind of credential that the client's answer carries as it is, password or token, else None. `named`: the
+    exchange knows the username, so the next answer of LOGIN is the password."""
     match mechanism:
         case "LOGIN":
-            return "password" if step == 1 and response else None
+            return "password" if named and response else None
         case "XOAUTH2" | "OAUTHBEARER":
             return "token" if b"auth=" in response.lower() else None
     if mechanism.startswith("PLAIN"):
@@ -65,6 +66,7 @@ def begin(dialogue: SmtpSession, mechanism: str, initial: bytes | None) -> None:
         host=dialogue.host,
         now=site.clock.now(),
         client_certificate=connection.tls.client_certificate if connection.tls else None,
+        bearer_error=b"" if dialogue.profile.bearer_error == "none" else None,
     )
     exchange = sasl.begin(mechanism, context)
     if exchange is None:
@@ -79,13 +81,12 @@ def begin(dialogue: SmtpSession, mechanism: str, initial: bytes | None) -> None:
 class Authentication:
     """One exchange under way; the session gives it the client's lines until it is over."""
 
-    __slots__ = ("_dialogue", "_exchange", "_mechanism", "_step")
+    __slots__ = ("_dialogue", "_exchange", "_mechanism")
 
     def __init__(self, dialogue: SmtpSession, exchange: sasl.Exchange, mechanism: str) -> None:
         self._dialogue = dialogue
         self._exchange = exchange
         self._mechanism = mechanism
-        self._step = 0
 
     def start(self, initial: bytes | None) -> None:
         """The AUTH command itself, with its initial response still in base64."""
@@ -99,8 +100,9 @@ class Authentication:
     def hear(self, line: bytes) -> None:
         """Put a line of the exchange into the transcript, as much of it as may be kept."""
         connection = self._dialogue.connection
+        named = bool(self._exchange.username)
         text = line.rstrip(b"\r\n")
-        if text in (b"", b"*") or (self._mechanism == "LOGIN" and self._step == 0):
+        if text in (b"", b"*") or (self._mechanism == "LOGIN" and not named):
             connection.heard(line)
             return
         connection.heard(b"***" + line[len(text) :], masked=True)
@@ -108,7 +110,7 @@ class Authentication:
             response = base64.b64decode(text, validate=True)
         except binascii.Error:
             return
-        if kind := credential_kind(self._mechanism, self._step, response):
+        if kind := credential_kind(self._mechanism, response, named=named):
             connection.secret(kind)
 
     def response(self, line: bytes) -> None:
@@ -138,7 +140,6 @@ class Authentication:
         except binascii.Error:
             self._dialogue.say("auth.decode")
             return
-        self._step += 1
         self._proceed(response)
 
     def _proceed(self, response: bytes | None) -> None:

@@ -200,7 +200,7 @@ class SmtpSession:
             self._hear(line)
         else:
             self.connection.heard(line)
-        self._verb = verb.name if verb is not None else verb_word.decode("utf-8", "replace").upper()
+        self._verb = verb.name if verb is not None else verb_word.decode("utf-8", "replace")
         self._argument = argument = rest.decode("utf-8", "surrogateescape").rstrip(" \t")
         if line[-2:] != b"\r\n":
             self.say("line.bare-lf")
