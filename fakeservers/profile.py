@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fakeservers.durations import Duration
 from fakeservers.rules import Rule
@@ -88,6 +88,15 @@ class SmtpProfile(_Part):
     idle: Duration = 300.0
     bearer_error: BearerError = "json"
     replies: dict[str, str] = {}
+
+    @field_validator("replies")
+    @classmethod
+    def _reply_keys(cls, value: dict[str, str]) -> dict[str, str]:
+        if value:
+            from fakeservers.smtp.replies import check_reply_keys
+
+            check_reply_keys(value)
+        return value
 
 
 class ImapProfile(_Part):

@@ -196,7 +196,7 @@ class SmtpSession:
         if len(line) > (AUTH_LINE_LIMIT if is_auth else self.profile.line_limit):
             self._too_long(line, len(line))
             return
-        if is_auth:
+        if is_auth or verb is None:
             self._hear(line)
         else:
             self.connection.heard(line)
