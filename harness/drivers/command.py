@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import queue
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, BinaryIO
+from typing import IO, Any, cast
 
 from harness.drivers import ClientFailed, ClientSilent
 from harness.protocol import BadReply, checked
@@ -41,54 +42,66 @@ def _users_environment() -> dict[str, str]:
 
 
 class _Process:
-    """One life of the program: its replies line by line, and what it writes to standard error."""
+    """One life of the program. Its three streams have a thread each, so that no deadline depends on its manners."""
 
     def __init__(self, words: list[str], complain: bytearray) -> None:
         try:
             self._popen = subprocess.Popen(
-                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_users_environment()
+                words,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=_users_environment(),
             )
         except OSError as error:
             raise ClientFailed(f"cannot start {words[0]!r}: {error.strerror or error}") from None
+        self._killed = False
+        self.answered = False
         self.lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        """Its replies; None when there will be no more."""
+        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._complain = complain
-        threads = [(self._read, self._popen.stdout), (self._listen, self._popen.stderr)]
-        for target, stream in threads:
+        for target, stream in (
+            (self._write, self._popen.stdin),
+            (self._read, self._popen.stdout),
+            (self._listen, self._popen.stderr),
+        ):
             threading.Thread(target=target, args=(stream,), daemon=True).start()
 
-    def _read(self, stream: BinaryIO) -> None:
-        with stream:
-            for line in stream:
+    def _write(self, stream: IO[bytes]) -> None:
+        with stream, contextlib.suppress(OSError):
+            while (line := self._requests.get()) is not None:
+                rest = memoryview(line)
+                while rest:
+                    rest = rest[stream.write(rest) :]
+
+    def _read(self, stream: IO[bytes]) -> None:
+        with io.BufferedReader(cast(io.RawIOBase, stream), 1 << 16) as lines:
+            for line in lines:
                 self.lines.put(line)
         self.lines.put(None)
 
-    def _listen(self, stream: BinaryIO) -> None:
+    def _listen(self, stream: IO[bytes]) -> None:
         with stream:
-            while chunk := stream.read1(4096):  # type: ignore[attr-defined]
+            while chunk := stream.read(4096):
                 self._complain += chunk
                 del self._complain[:-KEPT_COMPLAINTS]
 
-    def say(self, line: bytes) -> bool:
-        """False when the program is gone."""
-        assert self._popen.stdin is not None
-        try:
-            self._popen.stdin.write(line)
-            self._popen.stdin.flush()
-        except (BrokenPipeError, OSError):
-            return False
-        return True
+    def say(self, line: bytes) -> None:
+        """Nothing is said to a program that is gone: the end of its output tells."""
+        self._requests.put(line)
 
     def alive(self) -> bool:
-        return self._popen.poll() is None
+        return not self._killed and self._popen.poll() is None
 
     def kill(self) -> None:
+        self._killed = True
         self._popen.kill()
 
     def end(self) -> int:
         """Close its input and wait; killed if it stays. Returns the exit status."""
-        assert self._popen.stdin is not None
-        with contextlib.suppress(OSError):
-            self._popen.stdin.close()
+        self._requests.put(None)
         try:
             return self._popen.wait(CLOSE_LIMIT)
         except subprocess.TimeoutExpired:
@@ -133,22 +146,29 @@ class CommandClient:
 
     def _exchange(self, request: dict[str, Any], action: str, limit: float) -> dict[str, Any]:
         line = json.dumps(request).encode() + b"\n"
-        process = self._running()
-        if not process.say(line):
-            # It ended after its last reply, which it may; only now does that show.
-            self._process = None
-            process = self._running()
-            if not process.say(line):
-                raise ClientSilent(f"the client ended with status {self._gone(process)} before it read the request")
         deadline = time.monotonic() + limit
+        process = self._running()
+        answer = self._answer(process, line, deadline, limit)
+        if answer is None:
+            answered, status = process.answered, self._gone(process)
+            if answered and status == 0:
+                # It left after its last reply, which it may, and never read this request.
+                process = self._running()
+                answer = self._answer(process, line, deadline, limit)
+                status = self._gone(process) if answer is None else 0
+            if answer is None:
+                raise ClientSilent(f"the client ended with status {status} without a reply")
+        process.answered = True
+        return self._parsed(answer, request["id"], action, process)
+
+    def _answer(self, process: _Process, line: bytes, deadline: float, limit: float) -> bytes | None:
+        """The program's next line; None when it has ended."""
+        process.say(line)
         try:
-            answer = process.lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            return process.lines.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             self._gone(process, kill=True)
             raise ClientSilent(f"no reply within {limit:g} s") from None
-        if answer is None:
-            raise ClientSilent(f"the client ended with status {self._gone(process)} without a reply")
-        return self._parsed(answer, request["id"], action, process)
 
     def _parsed(self, answer: bytes, number: int, action: str, process: _Process) -> dict[str, Any]:
         shown = answer[:200].decode("utf-8", "replace").rstrip("\n")
@@ -166,7 +186,9 @@ class CommandClient:
             raise ClientFailed(f"the reply to {action} is not valid: {error}") from None
 
     def _running(self) -> _Process:
-        if self._process is None or not self._process.alive():
+        if self._process is not None and not self._process.alive():
+            self._gone(self._process)
+        if self._process is None:
             self._process = _Process(self._words, self._complaints)
         return self._process
 
