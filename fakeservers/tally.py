@@ -6,6 +6,9 @@ from bisect import bisect_right
 
 __all__ = ["Tally"]
 
+EXACT = 10_000
+"""So many events are kept at their own times; when there are more, those of one second become one at its last time."""
+
 
 class Tally:
     """Named counts with the times at which they were made."""
@@ -17,9 +20,19 @@ class Tally:
 
     def add(self, name: str, now: float, amount: int = 1) -> None:
         """Count at `now`. After a clock was moved back, events are taken as made at the latest time known."""
-        times, sums = self._counts.setdefault(name, ([], []))
-        times.append(max(now, times[-1]) if times else now)
-        sums.append((sums[-1] if sums else 0) + amount)
+        counts = self._counts.get(name)
+        if counts is None:
+            self._counts[name] = ([now], [amount])
+            return
+        times, sums = counts
+        if now <= times[-1]:
+            # A clock that stands still makes one entry of any number of events.
+            sums[-1] += amount
+            return
+        times.append(now)
+        sums.append(sums[-1] + amount)
+        if len(times) % EXACT == 0:
+            counts[0][:], counts[1][:] = _by_seconds(times, sums)
 
     def total(self, name: str) -> int:
         counts = self._counts.get(name)
@@ -36,3 +49,13 @@ class Tally:
 
     def names(self) -> list[str]:
         return sorted(self._counts)
+
+
+def _by_seconds(times: list[float], sums: list[int]) -> tuple[list[float], list[int]]:
+    """One entry for each second, the newest half left as it is."""
+    half = len(times) // 2
+    merged: dict[int, tuple[float, int]] = {}
+    for time, total in zip(times[:half], sums[:half], strict=True):
+        merged[int(time)] = (time, total)
+    old = list(merged.values())
+    return [time for time, _ in old] + times[half:], [total for _, total in old] + sums[half:]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from fakeservers.clock import Clock
 
@@ -56,11 +58,13 @@ class Secrets:
 
     def __init__(self) -> None:
         self._forms: dict[bytes, str] = {}
+        # Proofs are good for one connection: the newest are enough, and a long life does not make masking slow.
+        self._proofs: deque[tuple[bytes, str]] = deque(maxlen=64)
         self._ordered: list[tuple[bytes, str]] = []
         self._clean: dict[bytes, bytes] = {}
 
     def add(self, secret: str, *, user: str = "", kind: str = "password") -> None:
-        """Know `secret`: raw, URL-quoted, base64 at any alignment, and the SASL messages that carry it."""
+        """Know `secret`: raw, quoted as IMAP, JSON and URLs do, base64 at any alignment, in SASL messages."""
         if not secret:
             return
         raw = secret.encode()
@@ -70,7 +74,18 @@ class Secrets:
             f"{user}\0{user}\0{secret}".encode(),
             f"user={user}\x01auth=Bearer {secret}\x01\x01".encode(),
         ]
-        forms = {raw, quote(secret, safe="").encode(), *(base64.b64encode(form) for form in sasl)}
+        escaped = {
+            raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"'),
+            json.dumps(secret)[1:-1].encode(),
+            quote(secret, safe="").encode(),
+            quote_plus(secret).encode(),
+        }
+        forms = {raw, *escaped, *(base64.b64encode(form) for form in sasl)}
+        if not raw.isascii():
+            # Some clients still send Latin-1.
+            with suppress(UnicodeEncodeError):
+                latin = secret.encode("latin-1")
+                forms |= {latin, base64.b64encode(latin)}
         if len(raw) >= 6:
             forms |= _aligned(raw)
         for form in forms:
@@ -79,7 +94,7 @@ class Secrets:
 
     def add_proof(self, proof: bytes, kind: str = "proof") -> None:
         """Know a digest or signature computed from a secret (CRAM-MD5, APOP, SCRAM)."""
-        self._forms[proof] = kind
+        self._proofs.append((proof, kind))
         self._sort()
 
     def mask(self, data: bytes) -> tuple[bytes, str | None]:
@@ -102,7 +117,7 @@ class Secrets:
 
     def _sort(self) -> None:
         """The longest form first: a secret may be a part of another."""
-        self._ordered = sorted(self._forms.items(), key=lambda item: -len(item[0]))
+        self._ordered = sorted([*self._forms.items(), *self._proofs], key=lambda item: -len(item[0]))
         self._clean.clear()
 
 
@@ -112,7 +127,7 @@ def _aligned(raw: bytes) -> set[bytes]:
     for shift in range(3):
         encoded = base64.b64encode(b"\0" * shift + raw)
         head = (0, 2, 3)[shift]
-        tail = len(encoded) - (4 if (shift + len(raw)) % 3 else 0)
+        tail = len(encoded) - (0, 3, 2)[(shift + len(raw)) % 3]
         forms.add(encoded[head:tail])
     return {form for form in forms if len(form) >= 8}
 
