@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from fakeservers.clock import Clock
 from fakeservers.tally import Tally
 
 __all__ = ["Account", "MailStore", "Mailbox", "Message"]
+
+_uid = attrgetter("uid")
+_KNOWN_FLAGS: dict[frozenset[str], frozenset[str]] = {}
+_KNOWN_FLAGS_LIMIT = 4096
+
+
+def _shared(flags: frozenset[str]) -> frozenset[str]:
+    """The one set that all messages with these flags share: a set of its own would cost a message 216 octets."""
+    known = _KNOWN_FLAGS.get(flags)
+    if known is None:
+        if len(_KNOWN_FLAGS) >= _KNOWN_FLAGS_LIMIT:
+            return flags
+        known = _KNOWN_FLAGS[flags] = flags
+    return known
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +43,13 @@ class Message:
     modseq: int = 0
     parameters: tuple[str, ...] = ()
     """MAIL and RCPT parameters as they came: `SMTPUTF8`, `BODY=8BITMIME`, ..."""
+    zone: int = 0
+    """Minutes east of UTC in which INTERNALDATE is written."""
+    envelope: bytes | None = None
+    structure: bytes | None = None
+    """ENVELOPE and BODYSTRUCTURE as IMAP writes them, kept once somebody asked; `fakeservers.imap` fills them."""
+    object_id: int = 0
+    """The same number for every copy of one message (X-GM-MSGID, EMAILID); 0 until somebody asks."""
 
     @property
     def raw(self) -> bytes:
@@ -37,6 +59,14 @@ class Message:
     def size(self) -> int:
         return len(self.trace) + len(self.content)
 
+    def copy(self) -> Message:
+        """The same message for another mailbox: content and what was learnt of it are shared."""
+        return Message(
+            self.content, self.trace, self.mail_from, self.rcpt_to, flags=self.flags, received=self.received,
+            parameters=self.parameters, zone=self.zone, envelope=self.envelope, structure=self.structure,
+            object_id=self.object_id,
+        )  # fmt: skip
+
 
 Watcher = Callable[["Mailbox", str, list[Message]], None]
 """Called on the loop with what happened: "exists", "flags" or "expunged", and the messages."""
@@ -44,7 +74,11 @@ Watcher = Callable[["Mailbox", str, list[Message]], None]
 
 @dataclass(slots=True, eq=False)
 class Mailbox:
-    """A mailbox: messages in UID order. `name` is Unicode with the account's hierarchy delimiter in it."""
+    """A mailbox: messages in UID order. `name` is Unicode with the account's hierarchy delimiter in it.
+
+    The list `messages` only grows; an expunge puts a new list in its place. So a reader that keeps the list and a
+    length has a snapshot for nothing, however long the list is.
+    """
 
     name: str
     uidvalidity: int
@@ -52,53 +86,124 @@ class Mailbox:
     messages: list[Message] = field(default_factory=list)
     attributes: frozenset[str] = frozenset()
     """Special-use and \\Noselect, as LIST shows them."""
-    subscribed: bool = True
     highestmodseq: int = 1
-    keywords: set[str] = field(default_factory=set)
+    keywords: dict[str, str] = field(default_factory=dict)
+    """Every keyword ever set here: its case-folded form, and how it was first written."""
     watchers: set[Watcher] = field(default_factory=set)
+    unseen: int = 0
+    deleted: int = 0
+    octets: int = 0
+    recent_uid: int = 1
+    """Messages from this UID on were not yet announced to any session as \\Recent."""
+    vanished: list[tuple[int, int]] = field(default_factory=list)
+    """(mod-sequence, UID) of what was expunged, oldest first."""
+    _unseen_from: int = 0
 
     def add(self, message: Message) -> Message:
         """Append, giving the next UID; tells the watchers."""
         message.uid = self.uidnext
         message.mailbox = self.name
+        message.flags = flags = _shared(message.flags)
         self.uidnext += 1
         self.highestmodseq += 1
         message.modseq = self.highestmodseq
+        self.unseen += "\\Seen" not in flags
+        self.deleted += "\\Deleted" in flags
+        self.octets += message.size
+        if flags:
+            self._learn(flags)
         self.messages.append(message)
-        self._tell("exists", [message])
+        if self.watchers:
+            self._tell("exists", [message])
         return message
 
     def set_flags(
         self, messages: Iterable[Message], change: Callable[[frozenset[str]], frozenset[str]]
     ) -> list[Message]:
-        """Apply `change` to each message's flags; returns those that changed."""
+        """Apply `change`, which depends on the flags alone, to each message's flags; returns those that changed."""
         changed = []
+        known: dict[frozenset[str], frozenset[str]] = {}
         for message in messages:
-            flags = change(message.flags)
-            if flags != message.flags:
-                message.flags = flags
-                self.highestmodseq += 1
-                message.modseq = self.highestmodseq
-                changed.append(message)
+            old = message.flags
+            new = known.get(old)
+            if new is None:
+                new = known[old] = _shared(change(old))
+            if new is old or new == old:
+                continue
+            message.flags = new
+            message.modseq = self.highestmodseq + 1
+            self.deleted += ("\\Deleted" in new) - ("\\Deleted" in old)
+            seen = ("\\Seen" in new) - ("\\Seen" in old)
+            self.unseen -= seen
+            if seen < 0 and message.uid < self._unseen_from:
+                self._unseen_from = message.uid
+            changed.append(message)
         if changed:
+            self.highestmodseq += 1
+            for new in known.values():
+                self._learn(new)
             self._tell("flags", changed)
         return changed
 
     def expunge(self, messages: Iterable[Message]) -> list[Message]:
         """Remove messages for good; returns those that were there, in UID order."""
-        gone = set(map(id, messages))
-        removed = [message for message in self.messages if id(message) in gone]
-        if removed:
-            self.messages = [message for message in self.messages if id(message) not in gone]
-            self.highestmodseq += 1
-            self._tell("expunged", removed)
+        kept = self.messages
+        places = sorted({place for message in messages if (place := self.place(message)) is not None})
+        if not places:
+            return []
+        removed = [kept[place] for place in places]
+        if len(places) < 16:
+            kept = kept.copy()
+            for place in reversed(places):
+                del kept[place]
+        else:
+            gone = set(places)
+            kept = [message for place, message in enumerate(kept) if place not in gone]
+        self.messages = kept
+        self.highestmodseq += 1
+        for message in removed:
+            self.unseen -= "\\Seen" not in message.flags
+            self.deleted -= "\\Deleted" in message.flags
+            self.octets -= message.size
+            self.vanished.append((self.highestmodseq, message.uid))
+        self._tell("expunged", removed)
         return removed
 
+    def place(self, message: Message) -> int | None:
+        """The message's index in `messages`, or None when it is not (or no longer) here."""
+        index = bisect_left(self.messages, message.uid, key=_uid)
+        return index if index < len(self.messages) and self.messages[index] is message else None
+
     def by_uid(self, uid: int) -> Message | None:
-        index = bisect_left(self.messages, uid, key=lambda message: message.uid)
+        index = bisect_left(self.messages, uid, key=_uid)
         if index < len(self.messages) and self.messages[index].uid == uid:
             return self.messages[index]
         return None
+
+    def first_unseen(self) -> int | None:
+        """The index of the first message without \\Seen; costs nothing when asked again."""
+        if not self.unseen:
+            return None
+        messages = self.messages
+        index = bisect_left(messages, self._unseen_from, key=_uid)
+        while index < len(messages) and "\\Seen" in messages[index].flags:
+            index += 1
+        self._unseen_from = messages[index].uid if index < len(messages) else self.uidnext
+        return index if index < len(messages) else None
+
+    def flag_name(self, name: str) -> str:
+        """A keyword as it was first written here: keywords are the same in any case (RFC 3501 2.3.2)."""
+        return self.keywords.get(name.casefold(), name)
+
+    def vanished_since(self, modseq: int) -> list[int]:
+        """UIDs expunged after `modseq`, in ascending order."""
+        start = bisect_right(self.vanished, modseq, key=lambda entry: entry[0])
+        return sorted(uid for _, uid in self.vanished[start:])
+
+    def _learn(self, flags: frozenset[str]) -> None:
+        for flag in flags:
+            if flag[0] != "\\" and flag.casefold() not in self.keywords:
+                self.keywords[flag.casefold()] = flag
 
     def _tell(self, what: str, messages: list[Message]) -> None:
         for watcher in tuple(self.watchers):
@@ -119,6 +224,8 @@ class Account:
     sessions: dict[str, int] = field(default_factory=dict)
     """Sessions open now, per protocol."""
     maildrop_locked: bool = False
+    subscriptions: dict[str, None] = field(default_factory=dict)
+    """Names in the order of subscription; a name stays when its mailbox goes (RFC 3501 6.3.6)."""
 
     @property
     def inbox(self) -> Mailbox:
@@ -127,6 +234,11 @@ class Account:
     def mailbox(self, name: str) -> Mailbox | None:
         """By name; INBOX in any case (RFC 3501 5.1)."""
         return self.mailboxes.get("INBOX" if name.upper() == "INBOX" else name)
+
+    def inferiors(self, name: str) -> list[Mailbox]:
+        """The mailboxes below `name` in the hierarchy, at any depth."""
+        prefix = name + self.delimiter
+        return [mailbox for each, mailbox in self.mailboxes.items() if each.startswith(prefix)]
 
 
 class MailStore:
@@ -150,10 +262,41 @@ class MailStore:
             self.create(account, name, attributes)
         return account
 
-    def create(self, account: Account, name: str, attributes: frozenset[str] = frozenset()) -> Mailbox:
+    def create(
+        self, account: Account, name: str, attributes: frozenset[str] = frozenset(), *, subscribe: bool = True
+    ) -> Mailbox:
         mailbox = Mailbox(name, self.next_uidvalidity(), attributes=attributes)
         account.mailboxes[name] = mailbox
+        if subscribe and "\\Noselect" not in attributes:
+            account.subscriptions[name] = None
         return mailbox
+
+    def rename(self, account: Account, old: str, new: str) -> None:
+        """Give a mailbox and its inferiors another name. The messages of INBOX move, and INBOX stays, empty, with its
+        inferiors (RFC 3501 6.3.5)."""
+        if old == "INBOX":
+            target = self.create(account, new, subscribe=False)
+            for message in account.inbox.expunge(list(account.inbox.messages)):
+                target.add(message.copy())
+            return
+        prefix = old + account.delimiter
+        renamed = {}
+        for name, mailbox in account.mailboxes.items():
+            if name == old or name.startswith(prefix):
+                name = mailbox.name = new + name[len(old) :]
+                for message in mailbox.messages:
+                    message.mailbox = name
+            renamed[name] = mailbox
+        account.mailboxes = renamed
+
+    def renumber(self, account: Account, name: str) -> None:
+        """Give a mailbox a new UIDVALIDITY and its messages new UIDs, as after a restored backup. Raises KeyError."""
+        mailbox = account.mailboxes[name]
+        mailbox.uidvalidity = self.next_uidvalidity()
+        mailbox.uidnext += len(mailbox.messages) + 100
+        for message in mailbox.messages:
+            message.uid = mailbox.uidnext
+            mailbox.uidnext += 1
 
     def next_uidvalidity(self) -> int:
         self._uidvalidity += 1

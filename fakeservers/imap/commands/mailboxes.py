@@ -1,0 +1,142 @@
+"""Making, removing, renaming and subscribing mailboxes (RFC 3501 6.3.3-6.3.7)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fakeservers.imap.command import LOGGED_IN, Answer, Command, RefusedError
+from fakeservers.imap.cursor import Cursor
+from fakeservers.mailstore import Account
+
+if TYPE_CHECKING:
+    from fakeservers.imap.session import ImapSession
+
+__all__ = ["Create", "Delete", "Rename", "Subscribe", "Unsubscribe"]
+
+
+def account_of(session: ImapSession) -> Account:
+    account = session.connection.account
+    assert account is not None
+    return account
+
+
+def check_name(account: Account, name: str) -> None:
+    """Raises RefusedError for what no mailbox can be called."""
+    levels = name.split(account.delimiter)
+    if not name or not all(levels) or any(character < " " or "\x7f" <= character <= "\x9f" for character in name):
+        raise RefusedError("mailbox.invalid", mailbox=name)
+    if any("\ud800" <= character <= "\udfff" for character in name) or any(each in "%*" for each in name):
+        raise RefusedError("mailbox.invalid", mailbox=name)
+
+
+def create_superiors(session: ImapSession, account: Account, name: str) -> None:
+    levels = name.split(account.delimiter)
+    for depth in range(1, len(levels)):
+        superior = account.delimiter.join(levels[:depth])
+        if account.mailbox(superior) is None:
+            session.site.store.create(account, superior, subscribe=False)
+
+
+class _OneMailbox(Command):
+    states = LOGGED_IN
+
+    def parse(self, cursor: Cursor, session: ImapSession) -> None:
+        cursor.space()
+        self.mailbox = cursor.mailbox()
+
+    def facts(self, session: ImapSession) -> dict[str, object]:
+        return {"mailbox": self.mailbox}
+
+
+class Create(_OneMailbox):
+    name = "CREATE"
+
+    def run(self, session: ImapSession) -> Answer:
+        account = account_of(session)
+        # A delimiter at the end says that the client means to make inferiors; the name is the one without it.
+        name = self.mailbox.removesuffix(account.delimiter)
+        check_name(account, name)
+        existing = account.mailbox(name)
+        if existing is not None and existing.attributes & {"\\Noselect"} and not account.inferiors(name):
+            existing = None
+        same = session.manners.create_ignores_case and name.casefold() in map(str.casefold, account.mailboxes)
+        if existing is not None or same:
+            raise RefusedError("mailbox.exists", mailbox=name)
+        create_superiors(session, account, name)
+        session.site.store.create(account, name, subscribe=False)
+        return Answer("create.ok")
+
+
+class Delete(_OneMailbox):
+    name = "DELETE"
+
+    def run(self, session: ImapSession) -> Answer:
+        account = account_of(session)
+        mailbox = account.mailbox(self.mailbox)
+        if mailbox is None:
+            raise RefusedError("mailbox.missing", mailbox=self.mailbox)
+        if mailbox is account.inbox:
+            raise RefusedError("mailbox.inbox", mailbox=self.mailbox)
+        if account.inferiors(mailbox.name):
+            if "\\Noselect" in mailbox.attributes:
+                raise RefusedError("mailbox.inferiors", mailbox=self.mailbox)
+            # The name has to stay for the inferiors' sake, without messages (RFC 3501 6.3.4).
+            session.site.store.create(account, mailbox.name, frozenset({"\\Noselect"}))
+        else:
+            del account.mailboxes[mailbox.name]
+        if session.selected is not None and session.selected.mailbox is mailbox:
+            session.deselect()
+        return Answer("delete.ok")
+
+
+class Rename(Command):
+    """RENAME SP mailbox SP mailbox"""
+
+    name = "RENAME"
+    states = LOGGED_IN
+
+    def parse(self, cursor: Cursor, session: ImapSession) -> None:
+        cursor.space()
+        self.old = cursor.mailbox()
+        cursor.space()
+        self.new = cursor.mailbox()
+
+    def facts(self, session: ImapSession) -> dict[str, object]:
+        return {"mailbox": self.old}
+
+    def run(self, session: ImapSession) -> Answer:
+        account = account_of(session)
+        mailbox = account.mailbox(self.old)
+        if mailbox is None:
+            raise RefusedError("mailbox.missing", mailbox=self.old)
+        new = self.new.removesuffix(account.delimiter)
+        check_name(account, new)
+        if account.mailbox(new) is not None:
+            raise RefusedError("mailbox.exists", mailbox=new)
+        if new.startswith(mailbox.name + account.delimiter) and mailbox is not account.inbox:
+            raise RefusedError("mailbox.invalid", mailbox=new)
+        create_superiors(session, account, new)
+        session.site.store.rename(account, mailbox.name, new)
+        return Answer("rename.ok")
+
+
+class Subscribe(_OneMailbox):
+    name = "SUBSCRIBE"
+
+    def run(self, session: ImapSession) -> Answer:
+        account = account_of(session)
+        if account.mailbox(self.mailbox) is None:
+            raise RefusedError("mailbox.missing", mailbox=self.mailbox)
+        account.subscriptions[self.mailbox] = None
+        return Answer("subscribe.ok")
+
+
+class Unsubscribe(_OneMailbox):
+    name = "UNSUBSCRIBE"
+
+    def run(self, session: ImapSession) -> Answer:
+        account = account_of(session)
+        if self.mailbox not in account.subscriptions and account.mailbox(self.mailbox) is None:
+            raise RefusedError("mailbox.missing", mailbox=self.mailbox)
+        account.subscriptions.pop(self.mailbox, None)
+        return Answer("unsubscribe.ok")

@@ -1,0 +1,269 @@
+"""APPEND, FETCH, STORE, COPY, MOVE (RFC 3501 6.3.11, 6.4.5-6.4.7; UIDPLUS: RFC 4315, MOVE: RFC 6851)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fakeservers.imap.command import LOGGED_IN, SELECTED, Answer, Command, RefusedError
+from fakeservers.imap.commands.mailboxes import account_of
+from fakeservers.imap.cursor import BadSyntaxError, Cursor
+from fakeservers.imap.fetch import Item, parse_items
+from fakeservers.imap.selected import Selected
+from fakeservers.imap.sequence import Span, compact
+from fakeservers.mailstore import Mailbox, Message
+
+if TYPE_CHECKING:
+    from fakeservers.imap.session import ImapSession
+
+__all__ = ["Append", "Copy", "Fetch", "Move", "Store"]
+
+
+def target(session: ImapSession, name: str) -> Mailbox:
+    """The mailbox that messages shall go to. Raises RefusedError with TRYCREATE."""
+    mailbox = account_of(session).mailbox(name)
+    if mailbox is None or "\\Noselect" in mailbox.attributes:
+        raise RefusedError("target.missing", mailbox=name)
+    return mailbox
+
+
+def known_flags(mailbox: Mailbox, flags: list[str]) -> frozenset[str]:
+    """Flags as the mailbox spells them, without \\Recent, which no client can set."""
+    return frozenset(flag if flag[0] == "\\" else mailbox.flag_name(flag) for flag in flags if flag != "\\Recent")
+
+
+class Append(Command):
+    """APPEND SP mailbox [SP flag-list] [SP date-time] SP literal"""
+
+    name = "APPEND"
+    states = LOGGED_IN
+
+    def parse(self, cursor: Cursor, session: ImapSession) -> None:
+        cursor.space()
+        self.mailbox = cursor.mailbox()
+        cursor.space()
+        self.flags: list[str] = []
+        self.date: tuple[float, int] | None = None
+        if cursor.peek(b"("):
+            self.flags = cursor.flags()
+            cursor.space()
+        if cursor.peek(b'"'):
+            self.date = cursor.date_time()
+            cursor.space()
+        self.content = cursor.literal()
+        if b"\0" in self.content:
+            cursor.fail("a message without NUL")
+
+    def facts(self, session: ImapSession) -> dict[str, object]:
+        return {"mailbox": self.mailbox, "size": len(self.content)}
+
+    def run(self, session: ImapSession) -> Answer:
+        mailbox = target(session, self.mailbox)
+        received, zone = self.date or (session.site.clock.now(), 0)
+        message = mailbox.add(
+            Message(self.content, flags=known_flags(mailbox, self.flags), received=received, zone=zone)
+        )
+        code = f"[APPENDUID {mailbox.uidvalidity} {message.uid}] " if session.offers("UIDPLUS") else ""
+        return Answer("append.ok", {"code": code, "mailbox": self.mailbox})
+
+
+class _OnMessages(Command):
+    """command SP sequence-set ..."""
+
+    states = SELECTED
+    has_uid_form = True
+
+    def parse(self, cursor: Cursor, session: ImapSession) -> None:
+        cursor.space()
+        self.wanted = cursor.sequence_set()
+
+    def found(self, session: ImapSession) -> tuple[Selected, list[Span]]:
+        """The view, and the places of the messages meant. Raises BadSyntaxError for a number no message has."""
+        selected = session.selected
+        assert selected is not None
+        try:
+            return selected, selected.spans(self.wanted, uid=self.uid)
+        except ValueError as error:
+            raise BadSyntaxError(str(error)) from None
+
+
+class Fetch(_OnMessages):
+    """FETCH SP sequence-set SP items"""
+
+    name = "FETCH"
+    expunges = False
+
+    def parse(self, cursor: Cursor, session: ImapSession) -> None:
+        super().parse(cursor, session)
+        cursor.space()
+        start = cursor.at
+        self.items: list[Item] = parse_items(cursor, session)
+        self.written = cursor.text[start : cursor.at].decode("utf-8", "replace")
+        self.changed_since = 0
+        if cursor.more():
+            self._modifiers(cursor, session)
+
+    def _modifiers(self, cursor: Cursor, session: ImapSession) -> None:
+        """ "(" "CHANGEDSINCE" SP mod-sequence-value ")" (RFC 7162 3.1.4)"""
+        cursor.expect(b"(")
+        if cursor.word() != "CHANGEDSINCE" or not session.offers("CONDSTORE"):
+            cursor.fail("a known FETCH modifier")
+        cursor.space()
+        self.changed_since = cursor.number(2**63 - 1)
+        cursor.expect(b")")
+        session.enabled.add("CONDSTORE")
+
+    def facts(self, session: ImapSession) -> dict[str, object]:
+        return {"items": self.written}
+
+    def run(self, session: ImapSession) -> Answer:
+        view, spans = self.found(session)
+        items = {item.name: item for item in self.items} if _plain(self.items) else None
+        wanted = list(items.values()) if items is not None else self.items
+        names = {item.name for item in wanted}
+        writers = [item.write for item in wanted]
+        if self.uid and "UID" not in names:
+            writers.insert(0, lambda view, message: b"UID %d" % message.uid)
+        if (self.changed_since or session.condstore) and "MODSEQ" not in names:
+            writers.append(lambda view, message: b"MODSEQ (%d)" % message.modseq)
+        seen: set[int] = set()
+        if any(item.sees for item in wanted) and not view.read_only:
+            unseen = [message for _, message in view.numbered(spans) if "\\Seen" not in message.flags]
+            changed = view.set_flags(unseen, lambda flags: flags | {"\\Seen"})
+            seen = set() if "FLAGS" in names else {message.uid for message in changed}
+        out = session.out
+        since = self.changed_since
+        for seq, message in view.numbered(spans):
+            if message.modseq <= since:
+                continue
+            data = [write(view, message) for write in writers]
+            if seen and message.uid in seen:
+                data.append(b"FLAGS " + view.flags(message))
+            out.append(b"* %d FETCH (%b)\r\n" % (seq, b" ".join(data)))
+        return Answer("fetch.ok")
+
+
+def _plain(items: list[Item]) -> bool:
+    """Whether items asked for twice can be said once: all but sections are told apart by their names."""
+    return all(item.name != "BODY[]" for item in items)
+
+
+class Store(_OnMessages):
+    """STORE SP sequence-set SP ["+" / "-"] "FLAGS" [".SILENT"] SP flags"""
+
+    name = "STORE"
+    expunges = False
+
+    def parse(self, cursor: Cursor, session: ImapSession) -> None:
+        super().parse(cursor, session)
+        cursor.space()
+        self.unchanged_since: int | None = None
+        if cursor.take(b"("):
+            if cursor.word() != "UNCHANGEDSINCE" or not session.offers("CONDSTORE"):
+                cursor.fail("a known STORE modifier")
+            cursor.space()
+            self.unchanged_since = cursor.number(2**63 - 1)
+            cursor.expect(b")")
+            cursor.space()
+            session.enabled.add("CONDSTORE")
+        self.sign = "+" if cursor.take(b"+") else "-" if cursor.take(b"-") else ""
+        item = cursor.word()
+        if item not in ("FLAGS", "FLAGS.SILENT"):
+            cursor.fail("FLAGS")
+        self.silent = item == "FLAGS.SILENT"
+        cursor.space()
+        self.flags = cursor.flags()
+
+    def facts(self, session: ImapSession) -> dict[str, object]:
+        return {"items": f"{self.sign}FLAGS ({' '.join(self.flags)})"}
+
+    def run(self, session: ImapSession) -> Answer:
+        view, spans = self.found(session)
+        if view.read_only:
+            raise RefusedError("read-only")
+        flags = known_flags(view.mailbox, self.flags)
+        if session.manners.no_keywords:
+            flags = frozenset(flag for flag in flags if flag[0] == "\\")
+        numbered = list(view.numbered(spans))
+        modified: list[int] = []
+        if self.unchanged_since is not None:
+            limit = self.unchanged_since
+            modified = [message.uid if self.uid else seq for seq, message in numbered if message.modseq > limit]
+            numbered = [(seq, message) for seq, message in numbered if message.modseq <= limit]
+        changed = view.set_flags((message for _, message in numbered), _change(self.sign, flags))
+        session.out += view.keyword_news()
+        if not self.silent:
+            session.out += [session.describe(seq, message, uid=self.uid) for seq, message in numbered]
+        elif session.condstore:
+            session.out += [
+                b"* %d FETCH (%bMODSEQ (%d))\r\n" % (seq, b"UID %d " % message.uid if self.uid else b"", message.modseq)
+                for seq, message in numbered
+            ]
+        if session.manners.deleted_auto_expunge and "\\Deleted" in flags and self.sign != "-":
+            view.mailbox.expunge(message for message in changed if "\\Deleted" in message.flags)
+            session.out += session.news(expunges=True)
+        if modified:
+            return Answer("store.ok", {"code": f"[MODIFIED {compact(modified).decode()}] "})
+        return Answer("store.ok")
+
+
+def _change(sign: str, flags: frozenset[str]) -> Callable[[frozenset[str]], frozenset[str]]:
+    match sign:
+        case "+":
+            return lambda old: old | flags
+        case "-":
+            return lambda old: old - flags
+        case _:
+            return lambda old: flags
+
+
+class Copy(_OnMessages):
+    """COPY SP sequence-set SP mailbox"""
+
+    name = "COPY"
+
+    def parse(self, cursor: Cursor, session: ImapSession) -> None:
+        super().parse(cursor, session)
+        cursor.space()
+        self.mailbox = cursor.mailbox()
+
+    def facts(self, session: ImapSession) -> dict[str, object]:
+        return {"mailbox": self.mailbox}
+
+    def run(self, session: ImapSession) -> Answer:
+        _, _, code = self.copy(session)
+        return Answer("copy.ok", {"code": code, "mailbox": self.mailbox})
+
+    def copy(self, session: ImapSession) -> tuple[Selected, list[Message], str]:
+        """Copy all or nothing; returns the view, the originals, and the COPYUID code with its space."""
+        view, spans = self.found(session)
+        mailbox = target(session, self.mailbox)
+        originals = [message for start, stop in spans for message in view.messages[start:stop]]
+        copies = [mailbox.add(_spelled(mailbox, message.copy())) for message in originals]
+        if not copies or not session.offers("UIDPLUS"):
+            return view, originals, ""
+        old = compact(message.uid for message in originals).decode()
+        new = compact(message.uid for message in copies).decode()
+        return view, originals, f"[COPYUID {mailbox.uidvalidity} {old} {new}] "
+
+
+def _spelled(mailbox: Mailbox, message: Message) -> Message:
+    message.flags = known_flags(mailbox, list(message.flags))
+    return message
+
+
+class Move(Copy):
+    """MOVE SP sequence-set SP mailbox"""
+
+    name = "MOVE"
+    capability = "MOVE|IMAP4REV2"
+
+    def run(self, session: ImapSession) -> Answer:
+        if session.selected is not None and session.selected.read_only:
+            raise RefusedError("read-only")
+        view, originals, code = self.copy(session)
+        if code and not session.manners.copyuid_tagged_for_move:
+            session.out.append(f"* OK {code}Moved UIDs\r\n".encode())
+            code = ""
+        view.mailbox.expunge(view.present(originals))
+        return Answer("move.ok", {"code": code, "mailbox": self.mailbox})

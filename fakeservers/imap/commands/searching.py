@@ -1,0 +1,76 @@
+"""SEARCH (RFC 3501 6.4.4) with the results of ESEARCH (RFC 4731)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fakeservers.imap.command import SELECTED, Answer, Command
+from fakeservers.imap.cursor import Cursor
+from fakeservers.imap.search import parse_program
+from fakeservers.imap.sequence import compact
+from fakeservers.imap.spelling import quoted
+
+if TYPE_CHECKING:
+    from fakeservers.imap.session import ImapSession
+
+__all__ = ["Search"]
+
+_RESULTS = frozenset({"MIN", "MAX", "ALL", "COUNT"})
+
+
+class Search(Command):
+    """SEARCH [SP "RETURN" SP "(" results ")"] SP search-program"""
+
+    name = "SEARCH"
+    states = SELECTED
+    expunges = False
+    has_uid_form = True
+
+    def parse(self, cursor: Cursor, session: ImapSession) -> None:
+        cursor.space()
+        start = cursor.at
+        self.results: list[str] | None = None
+        if session.offers("ESEARCH") and cursor.text[cursor.at : cursor.at + 7].upper() == b"RETURN ":
+            cursor.at += 7
+            self.results = cursor.parenthesized(cursor.word) or ["ALL"]
+            if not _RESULTS.issuperset(self.results):
+                cursor.fail("MIN, MAX, ALL or COUNT")
+            cursor.space()
+        self.written = cursor.text[start:].decode("utf-8", "replace")
+        self.program = parse_program(cursor, session)
+
+    def facts(self, session: ImapSession) -> dict[str, object]:
+        return {"items": self.written}
+
+    def run(self, session: ImapSession) -> Answer:
+        assert session.selected is not None
+        found = self.program.run(session.selected)
+        numbers = [message.uid if self.uid else seq for seq, message in found]
+        highest = max((message.modseq for _, message in found), default=0) if self.program.modseq else 0
+        if self.results is None:
+            said = b" ".join([b"* SEARCH", *(b"%d" % number for number in numbers)])
+            session.out.append(said + (b" (MODSEQ %d)\r\n" % highest if highest else b"\r\n"))
+        else:
+            session.out.append(self._extended(session, self.results, numbers, highest))
+        return Answer("search.ok")
+
+    def _extended(
+        self,
+        session: ImapSession,
+        results: list[str],
+        numbers: list[int],
+        highest: int,
+    ) -> bytes:
+        said = [b"* ESEARCH (TAG %b)" % quoted(session.tag.encode())]
+        if self.uid:
+            said.append(b"UID")
+        for result in dict.fromkeys(results):
+            if result == "COUNT":
+                said.append(b"COUNT %d" % len(numbers))
+            elif numbers and result == "ALL":
+                said.append(b"ALL " + compact(numbers))
+            elif numbers:
+                said.append(b"%b %d" % (result.encode(), numbers[0] if result == "MIN" else numbers[-1]))
+        if highest:
+            said.append(b"MODSEQ %d" % highest)
+        return b" ".join(said) + b"\r\n"

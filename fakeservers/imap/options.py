@@ -1,0 +1,45 @@
+"""Manners of a server that no rule can give: `imap.options` of a profile or quirk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+__all__ = ["OPTIONS", "Manners"]
+
+
+def _option(default: bool | str | int, text: str) -> bool:  # the fields' own annotations are what type checkers see
+    return field(default=default, metadata={"text": text})  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """The options of one profile with their defaults. Raises TypeError for one that does not exist."""
+
+    search_whole_words: bool = _option(False, "SEARCH finds whole words and their beginnings, not any substring")
+    search_strict_charset: bool = _option(False, "8-bit search strings are BAD unless CHARSET or UTF8=ACCEPT says so")
+    recent_never: bool = _option(False, "\\Recent is not kept: RECENT is always 0")
+    caps_untagged_after_login: bool = _option(
+        False, "capabilities after login come as untagged data before the tagged OK, not as a response code"
+    )
+    caps_silent_after_login: bool = _option(False, "capabilities are not told after login: the client has to ask")
+    deleted_auto_expunge: bool = _option(False, "STORE of \\Deleted expunges at once")
+    no_unseen_code: bool = _option(False, "SELECT has no [UNSEEN n]")
+    no_keywords: bool = _option(False, "clients cannot make keywords: no \\* in PERMANENTFLAGS")
+    exists_first: bool = _option(False, "SELECT says EXISTS and RECENT before FLAGS")
+    bare_highestmodseq: bool = _option(False, "the HIGHESTMODSEQ code of SELECT has no text behind it")
+    copyuid_tagged_for_move: bool = _option(False, "COPYUID of MOVE stands in the tagged OK")
+    special_use_always: bool = _option(False, "LIST shows special-use attributes though SPECIAL-USE is not offered")
+    list_root_name: bool = _option(False, "LIST of the root names it by the delimiter rather than by nothing")
+    create_ignores_case: bool = _option(False, "CREATE refuses a name that differs from another in case only")
+    idle_strict: bool = _option(False, "IDLE with a blank behind is BAD")
+    labels: bool = _option(
+        False, "mailboxes are labels on one store (X-GM-EXT-1): COPY adds a label, MOVE and EXPUNGE take one away"
+    )
+    append_needs_crlf: bool = _option(False, "APPEND of a message with a bare CR or LF is refused")
+
+
+OPTIONS: Mapping[str, tuple[object, str]] = {
+    option.name: (option.default, option.metadata["text"]) for option in fields(Manners)
+}
+"""Option: its default, and what it means."""

@@ -1,0 +1,110 @@
+"""The texts of responses by key; a profile's `imap.replies` override them.
+
+A text begins with OK, NO, BAD, BYE or `+`. `{code}` is the response code that the server has to say there, with its
+space behind, or nothing. `ok` stands for every `*.ok` that a profile leaves out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fakeservers.connection import Connection
+from fakeservers.templates import placeholders, render
+
+__all__ = ["DEFAULTS", "REPLY_KEYS", "Replies"]
+
+DEFAULTS: Mapping[str, str] = {
+    "greeting": "OK [CAPABILITY {capabilities}] {host} IMAP4rev1 ready",
+    "ok": "OK {code}{command} completed",
+    # logging in and out
+    "login.ok": "OK {code}Logged in",
+    "login.failed": "NO [AUTHENTICATIONFAILED] Authentication failed",
+    "login.expired": "NO [EXPIRED] Password or token has expired",
+    "login.disabled": "NO [PRIVACYREQUIRED] Login is not allowed without TLS",
+    "authenticate.ok": "OK {code}Logged in",
+    "authenticate.failed": "NO [AUTHENTICATIONFAILED] Authentication failed",
+    "authenticate.mechanism": "NO [CANNOT] Mechanism not supported",
+    "authenticate.malformed": "BAD Invalid SASL response",
+    "authenticate.cancelled": "BAD Authentication cancelled",
+    "starttls.ok": "OK Begin TLS negotiation now",
+    "starttls.refused": "BAD STARTTLS is not available",
+    "logout.bye": "BYE Logging out",
+    "logout.ok": "OK LOGOUT completed",
+    "autologout": "BYE Autologout; idle for too long",
+    # mailboxes
+    "select.ok": "OK {code}{command} completed",
+    "select.missing": "NO [NONEXISTENT] Mailbox does not exist",
+    "select.noselect": "NO [CANNOT] Mailbox cannot be selected",
+    "status.missing": "NO [NONEXISTENT] Mailbox does not exist",
+    "mailbox.missing": "NO [NONEXISTENT] Mailbox does not exist",
+    "mailbox.exists": "NO [ALREADYEXISTS] Mailbox exists already",
+    "mailbox.invalid": "NO [CANNOT] Not a name for a mailbox",
+    "mailbox.inferiors": "NO [HASCHILDREN] Mailbox has inferiors and holds no messages",
+    "mailbox.inbox": "NO [CANNOT] INBOX stays",
+    "target.missing": "NO [TRYCREATE] Mailbox does not exist",
+    "read-only": "NO [READ-ONLY] Mailbox was opened read-only",
+    "close.ok": "OK CLOSE completed",
+    "unselect.ok": "OK UNSELECT completed",
+    # messages
+    "append.ok": "OK {code}APPEND completed",
+    "append.too-big": "NO [TOOBIG] Literal is too big",
+    "literal.continue": "+ Ready for literal data",
+    "copy.ok": "OK {code}COPY completed",
+    "move.ok": "OK {code}MOVE completed",
+    "search.charset": "NO [BADCHARSET (US-ASCII UTF-8)] Charset not supported",
+    "search.ok": "OK SEARCH completed",
+    "fetch.ok": "OK {code}FETCH completed",
+    "store.ok": "OK {code}STORE completed",
+    "store.modified": "OK {code}Conditional STORE failed",
+    "idle.continue": "+ idling",
+    "idle.ok": "OK IDLE terminated",
+    "idle.bad": "BAD Expected DONE",
+    # what cannot be done
+    "bad.syntax": "BAD Syntax error: {reason}",
+    "bad.tag": "BAD Syntax error: {reason}",
+    "bad.unknown": "BAD Unknown command",
+    "bad.state": "BAD Command is not allowed in this state",
+    "bad.unimplemented": "BAD mailrig lacks {capability}",
+    "bad.too-many": "BYE Too many bad commands",
+    "bad.line": "BAD Command line is too long",
+    "bad.sequence": "BAD Invalid message sequence number",
+    "quota.root": "NO No such quota root",
+}
+_COMMANDS = (
+    "append", "authenticate", "capability", "check", "close", "compress", "copy", "create", "delete", "enable",
+    "examine", "expunge", "fetch", "getquota", "getquotaroot", "id", "idle", "list", "login", "logout", "lsub", "move",
+    "namespace", "noop", "rename", "search", "select", "setquota", "sort", "starttls", "status", "store", "subscribe",
+    "thread", "unselect", "unsubscribe", "xlist",
+)  # fmt: skip
+REPLY_KEYS = frozenset(DEFAULTS) | {f"{command}.ok" for command in _COMMANDS}
+"""Every key that `imap.replies` may have."""
+
+
+class Replies:
+    """A profile's texts, looked at once: which placeholders each one has."""
+
+    __slots__ = ("_own", "_ready")
+
+    def __init__(self, own: Mapping[str, str]) -> None:
+        self._own = own
+        self._ready: dict[str, tuple[str, frozenset[str]]] = {}
+
+    def say(self, connection: Connection, key: str, values: Mapping[str, object]) -> str:
+        """The text for `key`. A key `x.ok` that nobody wrote is the text of `ok`."""
+        ready = self._ready.get(key)
+        if ready is None:
+            text = self._find(key)
+            ready = self._ready[key] = (text, frozenset(placeholders(text)))
+        text, names = ready
+        if not names:
+            return text
+        if names <= values.keys():
+            return render(text, values)
+        return connection.text(text, **values)
+
+    def _find(self, key: str) -> str:
+        if key in self._own:
+            return self._own[key]
+        if key.endswith(".ok"):
+            return self._own.get("ok") or DEFAULTS.get(key) or DEFAULTS["ok"]
+        return DEFAULTS[key]

@@ -1,0 +1,493 @@
+"""One IMAP connection (RFC 3501): bytes in, actions out. Reads commands, asks the rules, runs, answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fakeservers.actions import Action, End, Send, StartTls, TlsFacts
+from fakeservers.connection import Connection
+from fakeservers.imap import masking
+from fakeservers.imap.capabilities import advertised, offered_ever
+from fakeservers.imap.command import Answer, Command, Interlude, RefusedError, State
+from fakeservers.imap.commands import LACKED, commands
+from fakeservers.imap.cursor import BadSyntaxError, Cursor
+from fakeservers.imap.fragmenter import Fragmenter, LineTooLongError, announced
+from fakeservers.imap.options import Manners
+from fakeservers.imap.replies import Replies
+from fakeservers.imap.selected import Selected
+from fakeservers.mailstore import Message
+from fakeservers.rules import Effect
+
+__all__ = ["ImapSession"]
+
+_MERELY_NAMED = 64 * 1024
+"""Octets of a literal that a client may send before it has logged in."""
+_LITERALS = 64
+"""Literals in one command other than the messages of APPEND; more only serves to fill the memory."""
+
+
+class ImapSession:
+    """Implements `fakeservers.actions.Session`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.site = connection.site
+        self.profile = connection.site.profile.imap
+        self.manners = Manners(**self.profile.options)  # type: ignore[arg-type]
+        self.idle: float = self.profile.idle
+        self.selected: Selected | None = None
+        self.enabled: set[str] = set()
+        self.out: list[bytes] = []
+        """Untagged responses of the command under way, whole lines."""
+        self.interlude: Interlude | None = None
+        self.effect: Effect | None = None
+        """What the rules want of the command under way."""
+        self.tag = ""
+        self.verb = ""
+        self.offered = offered_ever(connection)
+        self._replies = Replies(self.profile.replies)
+        self._input = Fragmenter(self.profile.line_limit)
+        self._parts: list[bytes] = []
+        self._literal: int | None = None
+        self._refused: str | None = None
+        self._held = 0
+        self._masker: masking.LoginMasker | None = None
+        self._ended = False
+        self._bad = 0
+
+    # --- Session
+
+    def connect(self) -> list[Action]:
+        effect = self.connection.consult("connect")
+        greeting = self.say("greeting", capabilities=" ".join(self.capabilities(effect)))
+        if effect is None:
+            return [Send(b"* %b\r\n" % greeting.encode())]
+        return self._sealed(self._around(effect, [], f"* {greeting}", tag="*"))
+
+    def receive(self, data: bytes) -> list[Action]:
+        if self._ended:
+            return []
+        self._input.feed(data)
+        actions: list[Action] = []
+        while not self._ended:
+            more = self._advance()
+            if more is None:
+                break
+            actions += self._sealed(more)
+        return actions
+
+    def tls_started(self, facts: TlsFacts) -> list[Action]:
+        return []
+
+    def stirred(self) -> list[Action]:
+        return [] if self._ended or self.interlude is None else self._sealed(self.interlude.stirred(self))
+
+    def timed_out(self) -> list[Action]:
+        if self._ended:
+            return []
+        return self._sealed([Send(f"* {self.say('autologout')}\r\n".encode()), End("close")])
+
+    def closed(self) -> None:
+        self._ended = True
+        self.deselect()
+        if len(self._input):
+            self.connection.event(
+                f"{len(self._input)} octets left unread", {"event": "unread", "octets": len(self._input)}
+            )
+
+    # --- what commands use
+
+    @property
+    def state(self) -> State:
+        if self.connection.account is None:
+            return State.NOT_AUTHENTICATED
+        return State.AUTHENTICATED if self.selected is None else State.SELECTED
+
+    @property
+    def utf8(self) -> bool:
+        return "UTF8=ACCEPT" in self.enabled
+
+    @property
+    def condstore(self) -> bool:
+        return "CONDSTORE" in self.enabled
+
+    def offers(self, capability: str) -> bool:
+        return capability in self.offered
+
+    def built(self, capability: str) -> bool:
+        """Whether a capability is offered and works; otherwise a profile says that it is not implemented here."""
+        return capability in self.offered and capability not in self.site.profile.unimplemented
+
+    def has_own(self, key: str) -> bool:
+        return key in self.profile.replies
+
+    def say(self, key: str, **values: object) -> str:
+        """A reply's text by its key."""
+        return self._replies.say(self.connection, key, {"tag": self.tag, "command": self.verb, "code": "", **values})
+
+    def capabilities(self, effect: Effect | None = None) -> list[str]:
+        """What is advertised now, as the rules at this point change it."""
+        offered = advertised(self.connection)
+        effect = effect or self.effect
+        return offered if effect is None else effect.capabilities(offered)
+
+    def consult(self, point: str, **facts: object) -> Effect | None:
+        """Ask the rules; what they want is added to what they already want of this command. Raises RefusedError with
+        the key `rule` when they refuse."""
+        effect = self.connection.consult(point, **facts)
+        if effect is not None:
+            if self.effect is not None:
+                effect = Effect(f"{self.effect.rule}+{effect.rule}", [*effect.acts, *self.effect.acts])
+            self.effect = effect
+            if _refuses(effect):
+                raise RefusedError("rule")
+        return effect
+
+    def select(self, selected: Selected) -> None:
+        self.deselect()
+        self.selected = selected
+
+    def deselect(self) -> None:
+        if self.selected is not None:
+            self.selected.leave()
+            self.selected = None
+            self.connection.facts.pop("mailbox", None)
+
+    def stir(self) -> None:
+        """The selected mailbox has changed; said at once only in IDLE."""
+        if self.interlude is not None:
+            self.connection.wake()
+
+    def describe(self, seq: int, message: Message, *, uid: bool = False) -> bytes:
+        """An untagged FETCH with the message's flags, as other sessions' changes are told."""
+        assert self.selected is not None
+        more = b"UID %d " % message.uid if uid or "QRESYNC" in self.enabled else b""
+        modseq = b" MODSEQ (%d)" % message.modseq if self.condstore else b""
+        return b"* %d FETCH (%bFLAGS %b%b)\r\n" % (seq, more, self.selected.flags(message), modseq)
+
+    def news(self, *, expunges: bool, uid: bool = False) -> list[bytes]:
+        """Untagged responses about what changed in the selected mailbox."""
+        selected = self.selected
+        if selected is None:
+            return []
+        vanished: list[bytes] = []
+        if expunges and "QRESYNC" in self.enabled and (uids := selected.vanished()):
+            from fakeservers.imap.sequence import compact
+
+            vanished = [b"* VANISHED %b\r\n" % compact(uids)]
+        return vanished + selected.news(
+            expunges=expunges, describe=lambda seq, message: self.describe(seq, message, uid=uid)
+        )
+
+    def finish(
+        self, reply: str, *, expunges: bool = True, uid: bool = False, then: list[Action] | None = None
+    ) -> list[Action]:
+        """End the command under way with the tagged `reply`, its untagged data and news before it."""
+        said, self.out = self.out, []
+        effect, self.effect = self.effect, None
+        # News that are not sent now must stay news: they are only asked for when they will go out.
+        if self.selected is not None and not (effect is not None and _refuses(effect)):
+            said += self.news(expunges=expunges, uid=uid)
+        tagged = f"{self.tag} {reply}"
+        if effect is None:
+            said.append(tagged.encode("utf-8", "surrogateescape") + b"\r\n")
+            return [Send(b"".join(said)), *(then or [])]
+        return self._around(effect, said, tagged, tag=self.tag, then=then)
+
+    # --- reading
+
+    def _advance(self) -> list[Action] | None:
+        """Take one fragment further; None when more must come first."""
+        if self._literal is not None:
+            octets = self._input.octets(self._literal)
+            if octets is None:
+                return None
+            self._literal = None
+            self._take_literal(octets)
+        try:
+            line = self._input.line()
+        except LineTooLongError as error:
+            return self._line_too_long(error.head)
+        if line is None:
+            return None
+        text = line[:-2] if line.endswith(b"\r\n") else line[:-1]
+        if self.interlude is not None and not self._parts:
+            self.interlude.heard(self, line)
+            return self.interlude.line(self, text)
+        self._hear(line, text)
+        literal = announced(text)
+        if literal is None:
+            self._parts.append(text)
+            parts, self._parts = self._parts, []
+            refused, self._refused, self._held = self._refused, None, 0
+            if refused is not None:
+                return self._refuse_literal(parts[0], refused)
+            return self._command(parts)
+        self._parts.append(literal.text)
+        refusal = self._literal_refusal(literal.size)
+        if literal.synchronizing:
+            if refusal is None:
+                self._literal = literal.size
+                self._held += literal.size
+                return [Send(f"{self.say('literal.continue')}\r\n".encode())]
+            parts, self._parts, self._held = self._parts, [], 0
+            return self._refuse_literal(parts[0], refusal)
+        if refusal is None and not self._takes_nonsynchronizing(literal.size):
+            refusal = "append.too-big" if self.offers("LITERAL-") else "bad.syntax"
+        if refusal is not None or self._refused is not None:
+            self._refused = self._refused or refusal
+            self._input.skip(literal.size)
+            self._parts[1:] = []
+            self._parts[0] = self._parts[0][:1024]
+            self.connection.event(
+                f"literal of {literal.size} octets not kept", {"event": "literal-refused", "octets": literal.size}
+            )
+            return []
+        self._literal = literal.size
+        self._held += literal.size
+        return []
+
+    def _takes_nonsynchronizing(self, size: int) -> bool:
+        return self.offers("LITERAL+") or (self.offers("LITERAL-") and size <= 4096)
+
+    def _literal_refusal(self, size: int) -> str | None:
+        """The reply for a literal that is not even read."""
+        limit = self.profile.literal_limit if self.connection.account is not None else _MERELY_NAMED
+        if size > limit or self._held + size > 2 * limit or len(self._parts) > 2 * _LITERALS:
+            return "append.too-big"
+        return None
+
+    def _take_literal(self, octets: bytes) -> None:
+        verb = masking.verb_of(self._parts[0])
+        if self._masker is not None:
+            self.connection.heard(self._masker.literal(octets), masked=True)
+        else:
+            self.connection.heard(octets, body=verb == b"APPEND")
+        self._parts.append(octets)
+
+    def _hear(self, line: bytes, text: bytes) -> None:
+        if not self._parts:
+            self._masker = None
+            verb = masking.verb_of(text)
+            if verb == b"AUTHENTICATE":
+                shown = masking.authenticate(text)
+                self.connection.heard(line if shown is None else shown + b"\r\n", masked=shown is not None)
+                return
+            if verb == b"LOGIN":
+                self._masker = masking.LoginMasker()
+        if self._masker is not None:
+            self.connection.heard(self._masker.line(text, first=not self._parts) + b"\r\n", masked=True)
+            if self._masker.password and not self._masker.told:
+                self._masker.told = True
+                self.connection.secret("password")
+            return
+        if text or not self._parts:
+            self.connection.heard(line)
+
+    def _line_too_long(self, head: bytes) -> list[Action]:
+        self.connection.heard(head)
+        self._parts, self._literal, self._refused, self._held = [], None, None, 0
+        self.interlude = None
+        return self._failed_command(self._tag_of(head), "bad.line")
+
+    def _refuse_literal(self, text: bytes, key: str) -> list[Action]:
+        return self._failed_command(self._tag_of(text), key, reason="non-synchronizing literals are not offered")
+
+    def _tag_of(self, text: bytes) -> str:
+        try:
+            return Cursor([text]).tag()
+        except BadSyntaxError:
+            return "*"
+
+    # --- running
+
+    def _command(self, parts: list[bytes]) -> list[Action]:
+        cursor = Cursor(parts, utf8=self.utf8)
+        self.effect = None
+        self.out = []
+        try:
+            self.tag = cursor.tag()
+        except BadSyntaxError as error:
+            return self._failed_command("*", "bad.tag", reason=str(error))
+        try:
+            cursor.space()
+            self.verb = cursor.word()
+            uid = self.verb == "UID"
+            if uid:
+                cursor.space()
+                self.verb = cursor.word()
+        except BadSyntaxError as error:
+            return self._failed_command(self.tag, "bad.syntax", reason=str(error))
+        self.connection.count("commands")
+        kind = COMMANDS.get(self.verb)
+        if kind is None or (uid and not kind.has_uid_form) or not self._available(kind):
+            return self._unknown(cursor, uid=uid)
+        return self._run(kind(uid=uid), cursor)
+
+    def _available(self, kind: type[Command]) -> bool:
+        if kind.capability is None:
+            return True
+        words = kind.capability.split("|")
+        return any(word in self.offered and word not in self.site.profile.unimplemented for word in words)
+
+    def _unknown(self, cursor: Cursor, *, uid: bool) -> list[Action]:
+        try:
+            self.consult("unknown", command=self.verb.lower(), argument=_shown(cursor))
+        except RefusedError:
+            return self.finish("")
+        lacked = LACKED.get(self.verb) or getattr(COMMANDS.get(self.verb), "capability", None)
+        if lacked is not None:
+            for word in lacked.split("|"):
+                if word in self.offered:
+                    return self.lacking(word)
+        return self._failed_command(self.tag, "bad.unknown")
+
+    def lacking(self, capability: str) -> list[Action]:
+        """The profile offers what is not built here: the harness must see it, whatever the client makes of it."""
+        self.connection.event(f"mailrig lacks {capability}", {"event": "unimplemented", "capability": capability})
+        return self.finish(self.say("bad.unimplemented", capability=capability))
+
+    def _run(self, command: Command, cursor: Cursor) -> list[Action]:
+        problem: BadSyntaxError | RefusedError | None = None
+        argument = (cursor.part, cursor.at)
+        wrong_state = self.state not in command.states
+        try:
+            if not wrong_state:
+                command.parse(cursor, self)
+                cursor.end()
+        except (BadSyntaxError, RefusedError) as error:
+            problem = error
+        try:
+            rules = self.site.rules
+            if command.uid and rules.has("imap.uid"):
+                self._consult_command("uid", command, cursor, argument, problem)
+            point = command.name.lower()
+            if rules.has(f"imap.{point}"):
+                self._consult_command(point, command, cursor, argument, problem)
+            if wrong_state:
+                return self._failed_command(self.tag, "bad.state")
+            if problem is not None:
+                raise problem
+            answer = command.run(self)
+        except BadSyntaxError as error:
+            return self._failed_command(self.tag, "bad.syntax", reason=str(error))
+        except RefusedError as error:
+            return self.refuse(error, expunges=command.expunges)
+        self._bad = 0
+        return self.answer(answer, expunges=command.expunges, uid=command.uid)
+
+    def _consult_command(
+        self, point: str, command: Command, cursor: Cursor, argument: tuple[int, int], problem: Exception | None
+    ) -> None:
+        facts = command.facts(self) if problem is None and self.state in command.states else {}
+        if "mailbox" not in facts and self.selected is not None:
+            facts["mailbox"] = self.selected.mailbox.name
+        cursor.part, cursor.at = argument
+        self.consult(point, command=self.verb.lower(), argument=cursor.whole(argument), **facts)
+
+    def answer(self, answer: Answer, *, expunges: bool = True, uid: bool = False) -> list[Action]:
+        """Say what a command that ran has to say."""
+        if answer.interlude is not None:
+            self.interlude = answer.interlude
+            return self.carry_on(answer.line)
+        reply = self.say(answer.key, **answer.values)
+        return self.finish(reply, expunges=expunges, uid=uid, then=answer.then)
+
+    def carry_on(self, line: str) -> list[Action]:
+        """Say a continuation request, or a rule's word instead, while the command goes on."""
+        said, self.out = self.out, []
+        effect, self.effect = self.effect, None
+        if effect is None:
+            return [Send(b"".join(said) + line.encode() + b"\r\n")]
+        return self._around(effect, said, line, tag=self.tag)
+
+    def refuse(self, error: RefusedError, *, expunges: bool = True) -> list[Action]:
+        """Answer a command that was refused by the server or by a rule."""
+        if error.key == "rule":
+            return self.finish("", expunges=expunges)
+        reply = self.say(error.key, **error.values)
+        if reply.startswith("BAD"):
+            return self._failed_command(self.tag, error.key, **error.values)
+        self._bad = 0
+        return self.finish(reply, expunges=expunges)
+
+    def _failed_command(self, tag: str, key: str, **values: object) -> list[Action]:
+        """BAD for a command that could not be understood; too many in a row end the connection."""
+        self.connection.count("bad_commands")
+        self._bad += 1
+        self.tag = tag
+        actions = self.finish(self.say(key, **values), expunges=False)
+        limit = self.profile.bad_commands
+        if limit is not None and self._bad >= limit:
+            actions += [Send(f"* {self.say('bad.too-many')}\r\n".encode()), End("close")]
+        return actions
+
+    # --- saying
+
+    def _around(
+        self, effect: Effect, said: list[bytes], line: str, *, tag: str, then: list[Action] | None = None
+    ) -> list[Action]:
+        """Send the answer the way a rule wants it; a BYE in the rule's words ends the connection."""
+        actions = effect.around(self._spoken(effect, said, line, tag=tag))
+        if effect.ending is not None:
+            return actions
+        act = effect.reply
+        if act is not None and act.reply is not None and "BYE" in _words(act.reply):
+            return [*actions, End("close", effect.rule)]
+        return actions + (then or [])
+
+    def _spoken(self, effect: Effect, said: list[bytes], last: str, *, tag: str) -> bytes:
+        """Untagged lines of the rule first; then the server's own data; then the rule's reply or the server's."""
+        out = []
+        for line in effect.untagged:
+            line = self.connection.text(line, tag=tag, command=self.verb)
+            out.append((line if line.startswith("* ") else f"* {line}").encode() + b"\r\n")
+        act = effect.reply
+        if act is None or act.reply is None:
+            return b"".join([*out, *said, last.encode("utf-8", "surrogateescape"), b"\r\n"])
+        if not _refuses(effect):
+            out += said
+        end = _LINE_ENDS[act.line_end]
+        for line in act.reply.splitlines():
+            line = self.connection.text(line, tag=tag, command=self.verb)
+            first = line.partition(" ")[0]
+            if first in ("OK", "NO", "BAD", "PREAUTH"):
+                line = f"{tag} {line}"
+            elif first == "BYE":
+                line = f"* {line}"
+            out.append(line.encode() + end)
+        return b"".join(out)
+
+    def _sealed(self, actions: list[Action]) -> list[Action]:
+        """Stop reading behind an end; drop what was sent in clear behind STARTTLS (RFC 3501 6.2.1)."""
+        for action in actions:
+            if isinstance(action, End):
+                self._ended = True
+            elif isinstance(action, StartTls) and (octets := self._input.drop()):
+                self.connection.event(
+                    f"{octets} octets of plaintext behind STARTTLS dropped",
+                    {"event": "plaintext-after-starttls", "octets": octets},
+                )
+        return actions
+
+
+COMMANDS = commands()
+_LINE_ENDS: Mapping[str, bytes] = {"crlf": b"\r\n", "lf": b"\n", "cr": b"\r", "none": b""}
+
+
+def _words(reply: str) -> set[str]:
+    """The status words of a rule's reply: OK, NO, BAD, PREAUTH, BYE, +."""
+    return {line.removeprefix("{tag} ").removeprefix("* ").partition(" ")[0] for line in reply.splitlines()}
+
+
+def _refuses(effect: Effect) -> bool:
+    """Whether the rule's own reply keeps the command from having its effect: every reply without an OK does."""
+    act = effect.reply
+    if act is None or act.reply is None:
+        return False
+    words = _words(act.reply)
+    return not words & {"OK", "PREAUTH", "+"} or bool(words & {"NO", "BAD"})
+
+
+def _shown(cursor: Cursor) -> str:
+    return cursor.text[cursor.at :].strip().decode("utf-8", "replace")
