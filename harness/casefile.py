@@ -63,8 +63,13 @@ def load_cases(file: Path) -> list[Case]:
     if matrix is None:
         return [Case(name, file, shown, validate(data, Scenario, text, shown))]
     cases = []
+    labels: set[str] = set()
     for values in _combinations(matrix, text, shown):
         label = ",".join(f"{key}={_label(value)}" for key, value in values.items())
+        if label in labels:
+            where = locate(text, ["matrix"], of_key=True)
+            raise FileError(shown, *where, f'matrix: two cases are called "{label}": give the values different names')
+        labels.add(label)
         filled = _fill(data, values, text, shown, [])
         cases.append(Case(f"{name}[{label}]", file, shown, validate(filled, Scenario, text, shown)))
     return cases

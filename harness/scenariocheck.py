@@ -17,7 +17,7 @@ from harness.expectations import ClosingExpect, SendExpect, WirePattern
 from harness.scenario import ChangeStep, CrashStep, Mail, Scenario, SendStep
 from harness.settingskeys import SECTIONS, setting_problem
 
-__all__ = ["problems", "rule_problems"]
+__all__ = ["located", "problems", "profile_problems", "rule_problems"]
 
 Where = list[str | int]
 Problem = tuple[Where, str]
@@ -37,7 +37,7 @@ def problems(case: Case) -> list[FileError]:
     if not found:
         return name
     text = load_text(case.file)
-    errors = [_at(case.shown, text, where, message) for where, message in found]
+    errors = [located(case.shown, text, where, message) for where, message in found]
     return [*name, *sorted(errors, key=lambda error: (error.line, error.column))]
 
 
@@ -57,31 +57,23 @@ def rule_problems(rules: Sequence[Rule], profile: Profile, path: Where) -> Itera
             yield [*here, "when", "probability"], "probability: expected a number above 0 and up to 1"
 
 
+def profile_problems(profile: Profile) -> Iterator[Problem]:
+    """What is wrong with a profile beyond its form."""
+    for key in ("outgoing", "incoming"):
+        service = getattr(profile.settings, key)
+        if service is not None and key in profile.settings.model_fields_set and service not in profile.services:
+            yield ["settings", key], unknown(f"service of {profile.name}", service, profile.services)
+    yield from rule_problems(profile.rules, profile, ["rules"])
+    for name, quirk in profile.quirks.items():
+        yield from rule_problems(quirk.rules, profile, ["quirks", name, "rules"])
+
+
 def _act_problems(act: Act, path: Where, reached: Iterable[str]) -> Iterator[Problem]:
     for key in ("certificate", "handshake"):
-        value = getattr(act, key)
-        if value is None:
-            continue
-        known = _defects() if key == "certificate" else _faults()
-        if value not in known:
-            what = "certificate defect" if key == "certificate" else "handshake fault"
-            yield [*path, key], unknown(what, value, known)
-        elif not any(point.endswith(".tls") for point in reached):
+        if getattr(act, key) is not None and not any(point.endswith(".tls") for point in reached):
             yield [*path, key, KEY], f"{key} acts only at a TLS handshake: smtp.tls, imap.tls or pop3.tls"
     if act.deliver is not None and "smtp.message" not in reached:
         yield [*path, "deliver", KEY], "deliver acts only at smtp.message"
-
-
-def _defects() -> list[str]:
-    from fakeservers.certificates import defect_names
-
-    return defect_names()
-
-
-def _faults() -> list[str]:
-    from fakeservers.wire import HANDSHAKE_FAULTS
-
-    return list(HANDSHAKE_FAULTS)
 
 
 def _file_name(case: Case) -> list[FileError]:
@@ -103,7 +95,7 @@ def _profile(case: Case) -> Profile | FileError:
     except FileError as error:
         if error.line:
             return error
-        return _at(case.shown, load_text(case.file), ["provider"], error.message)
+        return located(case.shown, load_text(case.file), ["provider"], error.message)
 
 
 @lru_cache(maxsize=256)
@@ -111,7 +103,7 @@ def _loaded(name: str) -> Profile:
     return load_profile(name)
 
 
-def _at(file: str, text: str, where: Where, message: str) -> FileError:
+def located(file: str, text: str, where: Where, message: str) -> FileError:
     of_key = where[-1] == KEY
     return FileError(file, *locate(text, where[:-1] if of_key else where, of_key=of_key), message)
 
