@@ -6,7 +6,7 @@ import base64
 import json
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -150,6 +150,8 @@ class Transcript:
         self._keep_bytes = keep_bytes
         self._bytes = 0
         self._started = time.monotonic()
+        self.watchers: list[Callable[[Entry], None]] = []
+        """Called on the host's loop with each new entry; must not raise."""
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries))
@@ -198,6 +200,8 @@ class Transcript:
     def _keep(self, entry: Entry) -> None:
         self._entries.append(entry)
         self._bytes += len(entry.data)
+        for watcher in self.watchers:
+            watcher(entry)
         if self._keep_bytes is not None:
             while self._bytes > self._keep_bytes and len(self._entries) > 1:
                 self._bytes -= len(self._entries.popleft().data)
