@@ -64,6 +64,8 @@ class Answer:
     then: list[Action] = field(default_factory=list)
     line: str = ""
     """Said with an interlude: the continuation request."""
+    secret: bool = False
+    """The line proves a password."""
 
 
 class Command:

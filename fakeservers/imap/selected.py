@@ -55,7 +55,10 @@ class Selected:
         mailbox = self.mailbox
         if self.recent_never or mailbox.recent_uid >= mailbox.uidnext:
             return
-        self._recent.append((mailbox.recent_uid, mailbox.uidnext - 1))
+        first, last = mailbox.recent_uid, mailbox.uidnext - 1
+        if self._recent and self._recent[-1][1] >= first - 1:
+            first = self._recent.pop()[0]
+        self._recent.append((first, last))
         if not self.read_only:
             mailbox.recent_uid = mailbox.uidnext
 

@@ -389,17 +389,17 @@ class ImapSession:
         """Say what a command that ran has to say."""
         if answer.interlude is not None:
             self.interlude = answer.interlude
-            return self.carry_on(answer.line)
+            return self._carry_on(answer.line, secret=answer.secret)
         reply = self.say(answer.key, **answer.values)
         return self.finish(reply, expunges=expunges, uid=uid, then=answer.then)
 
-    def carry_on(self, line: str) -> list[Action]:
+    def _carry_on(self, line: str, *, secret: bool) -> list[Action]:
         """Say a continuation request, or a rule's word instead, while the command goes on."""
         said, self.out = self.out, []
         effect, self.effect = self.effect, None
         if effect is None:
-            return [Send(b"".join(said) + line.encode() + b"\r\n")]
-        return self._around(effect, said, line, tag=self.tag)
+            return [Send(b"".join(said) + line.encode() + b"\r\n", secret=secret)]
+        return self._around(effect, said, line, tag=self.tag, secret=secret)
 
     def refuse(self, error: RefusedError, *, expunges: bool = True) -> list[Action]:
         """Answer a command that was refused by the server or by a rule."""
@@ -425,10 +425,18 @@ class ImapSession:
     # --- saying
 
     def _around(
-        self, effect: Effect, said: list[bytes], line: str, *, tag: str, then: list[Action] | None = None
+        self,
+        effect: Effect,
+        said: list[bytes],
+        line: str,
+        *,
+        tag: str,
+        then: list[Action] | None = None,
+        secret: bool = False,
     ) -> list[Action]:
         """Send the answer the way a rule wants it; a BYE in the rule's words ends the connection."""
-        actions = effect.around(self._spoken(effect, said, line, tag=tag))
+        secret = secret and effect.reply is None
+        actions = effect.around(self._spoken(effect, said, line, tag=tag), secret=secret)
         if effect.ending is not None:
             return actions
         act = effect.reply

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Authenticate", "Login", "StartTlsCommand"]
 
-_TELLS_PASSWORD = {"PLAIN": 1, "LOGIN": 2, "PLAIN-CLIENTTOKEN": 1}
-"""Mechanism: which response, counted from 1, carries the password as it is."""
-_TELLS_TOKEN = frozenset({"XOAUTH2", "OAUTHBEARER"})
+
+_PLAINTEXT = {"PLAIN": "password", "LOGIN": "password", "XOAUTH2": "token", "OAUTHBEARER": "token"}
+"""Mechanisms that send the credential as it is, and what it is."""
 
 
 def _failed(session: ImapSession, claimed: Account | None) -> None:
@@ -107,11 +107,12 @@ class Authenticate(Command):
                 host=site.host_name(connection.service),
                 now=site.clock.now(),
                 client_certificate=connection.tls.client_certificate if connection.tls else None,
+                bearer_error=b"" if session.profile.bearer_error == "none" else None,
             )
             exchange = sasl.begin(self.mechanism, context)
             if exchange is None:
-                capability = f"AUTH={self.mechanism}"
-                connection.event(f"mailrig lacks {capability}", {"event": "unimplemented", "capability": capability})
+                facts = {"event": "unimplemented", "capability": self.mechanism}
+                connection.event(f"mailrig lacks {self.mechanism}", facts)
         if exchange is None:
             raise RefusedError("authenticate.mechanism")
         interlude = _Exchange(exchange)
@@ -141,11 +142,9 @@ class _Exchange(Interlude):
             response = b64decode(text, validate=True)
         except (binascii.Error, ValueError):
             raise RefusedError("authenticate.malformed") from None
-        mechanism = self.exchange.mechanism
-        if response and _TELLS_PASSWORD.get(mechanism) == self.responses:
-            session.connection.secret("password")
-        elif response and self.responses == 1 and mechanism in _TELLS_TOKEN:
-            session.connection.secret("token")
+        kind = _PLAINTEXT.get(self.exchange.mechanism)
+        if response and kind is not None and (self.exchange.mechanism != "LOGIN" or self.responses > 1):
+            session.connection.secret(kind)
         return response
 
     def line(self, session: ImapSession, line: bytes) -> list[Action]:
@@ -164,7 +163,7 @@ class _Exchange(Interlude):
         step = self.exchange.step(response)
         if isinstance(step, sasl.Challenge):
             challenge = b64encode(step.data).decode("ascii")
-            return Answer("", interlude=self, line=f"+ {challenge}")
+            return Answer("", interlude=self, line=f"+ {challenge}", secret=step.secret)
         return self._over(session, step)
 
     def _over(self, session: ImapSession, outcome: sasl.Outcome) -> Answer:
