@@ -162,13 +162,38 @@ def test_mechanisms_are_built_or_said_to_be_lacking(name: str) -> None:
         assert mechanism in {*implemented(), *one.unimplemented, *refused}, mechanism
 
 
+BUILT = {
+    "smtp": "SIZE PIPELINING STARTTLS AUTH ENHANCEDSTATUSCODES 8BITMIME BINARYMIME CHUNKING SMTPUTF8 DSN HELP",
+    "imap": "IMAP4 IMAP4rev1 LITERAL+ LITERAL- SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS MOVE CHILDREN UNSELECT "
+    "STARTTLS LOGINDISABLED AUTH CONDSTORE ESEARCH UTF8=ACCEPT SPECIAL-USE APPENDLIMIT",
+    "pop3": "TOP UIDL USER SASL PIPELINING RESP-CODES AUTH-RESP-CODE STLS IMPLEMENTATION EXPIRE LOGIN-DELAY",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_offered_is_built_or_said_to_be_lacking(name: str) -> None:
+    one = profile(name)
+    offered = {
+        "smtp": one.smtp.ehlo,
+        "imap": [*one.imap.capabilities, *(one.imap.capabilities_tls or []), *(one.imap.capabilities_login or [])],
+        "pop3": [*one.pop3.capabilities, *(one.pop3.capabilities_tls or []), *(one.pop3.capabilities_login or [])],
+    }
+    for protocol, lines in offered.items():
+        for line in lines:
+            word = line.partition(" ")[0]
+            built = {word, word.partition("=")[0]} & set(BUILT[protocol].split())
+            assert built or word in one.unimplemented, f"{protocol}: {line}"
+
+
 # --- the facts
 
 
 def form(text: str) -> re.Pattern[str]:
     """What a text may look like in the facts: placeholders stand for anything."""
     parts = re.split(r"(\{\w+\})", text)
-    return re.compile("".join(_WILD.get(part, r"\S.{0,60}?") if part.startswith("{") else re.escape(part) for part in parts))
+    return re.compile(
+        "".join(_WILD.get(part, r"\S.{0,60}?") if part.startswith("{") else re.escape(part) for part in parts)
+    )
 
 
 _WILD = {"{code}": r"(?:\[[^\]\n]*\] )?", "{plt_2}": ".*", "{sp}": r"\{sp\}"}
