@@ -131,6 +131,18 @@ class Pop3Profile(_Part):
     options: dict[str, bool | str | int] = {}
     replies: dict[str, str] = {}
 
+    @model_validator(mode="after")
+    def _known_words(self) -> Pop3Profile:
+        from fakeservers.pop3.options import check_options
+        from fakeservers.pop3.replies import REPLY_KEYS
+        from fakeservers.rules import unknown
+
+        check_options(self.options)
+        for key in self.replies:
+            if key not in REPLY_KEYS:
+                raise ValueError(unknown("pop3 reply", key, REPLY_KEYS))
+        return self
+
 
 class Quirk(Sourced):
     """One named way in which the provider departs from a plain server, off until it is chosen."""
