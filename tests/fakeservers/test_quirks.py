@@ -237,6 +237,7 @@ google-relay/ehlo-required                ehlo-localhost 421 4.7.0 Try again lat
 google-relay/ehlo-required                ehlo-printer   421 4.7.0 Try again later, closing connection. (EHLO)
 google-relay/ehlo-required-old            ehlo-literal   421 4.7.0 Try again later, closing connection. (EHLO)
 google-relay/relay-denied                 relayed        550 5.7.0 Mail relay denied [127.0.0.1].
+google-relay/relay-denied                 relayed        one of the domains in: client.example.org (as
 google-relay/invalid-credentials-relay    relayed        550 5.7.1 Invalid credentials for relay [127.0.0.1].
 google-relay/sending-denied               rcpt           550 5.7.0 Mail Sending denied.
 google-relay/daily-limit-customer         rcpt           550 5.7.1 Daily SMTP relay limit exceeded for customer.
@@ -537,6 +538,11 @@ def test_the_relay_takes_mail_for_the_world_without_a_login() -> None:
     with host_of("google-relay") as host:
         assert message(host, service="smtp", login=False, tls=False).startswith("250 2.0.0 OK  ")
         assert host.messages("bob0@elsewhere.test")
+
+
+def test_office365_greets_with_an_unpadded_date() -> None:
+    with host_of("office365", clock=Clock(1_754_306_130)) as host:
+        assert " Microsoft ESMTP MAIL Service ready at Mon, 4 Aug 2025 11:15:30 +0000 [08D" in smtp(host, "greeting")
 
 
 def test_office365_names_one_session_in_greeting_and_errors() -> None:
