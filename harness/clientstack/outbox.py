@@ -11,7 +11,7 @@ from typing import Any, Final
 from .compose import Address, complete, format_mailbox, parse_address
 from .debugfile import dialogue_for
 from .errors import MailError
-from .queue import Queue, QueuedMessage, RecipientState, digest_of
+from .queue import NewMessage, Queue, QueuedMessage, RecipientState, digest_of
 from .ratelimit import RateLimit, RateLimits
 from .settings import Settings
 from .smtp import Envelope
@@ -36,10 +36,12 @@ class Message:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a message: the recipients that were to be tried, as they stand now."""
+    """What became of a message: the recipients that were to be tried, as they stand now. `fault` is the ERROR of
+    a message that could not even be queued."""
 
     name: str
     recipients: tuple[RecipientState, ...]
+    fault: dict[str, Any] | None = None
 
     @property
     def outcome(self) -> str:
@@ -50,8 +52,8 @@ class Result:
     @property
     def error(self) -> dict[str, Any] | None:
         """The ERROR of the first recipient with the message's outcome; None when sent."""
-        if self.outcome == "sent":
-            return None
+        if self.outcome == "sent" or self.fault is not None:
+            return self.fault
         return next((each.error for each in self.recipients if each.outcome == self.outcome and each.error), None)
 
     @property
@@ -129,23 +131,24 @@ class Outbox:
         A message that the same request left pending before (a caller that was interrupted and asks again)
         is taken up instead of being queued twice.
         """
-        known: list[int | None] = []
+        places: list[int | Result | None] = []
         fresh = []
-        taken: set[int] = set()
         for message in messages:
-            sender, recipients = self._envelope(message)
-            digest = digest_of(sender, recipients, message.eml)
-            found = self.queue.find_pending(message.name, digest)
-            if found is None or found in taken:
-                known.append(None)
-                fresh.append((message.name, sender, recipients, self._complete(message, sender), digest))
+            try:
+                entry = self._entry(message)
+            except MailError as error:
+                places.append(Result(message.name, (), error.as_json()))
+                continue
+            found = self.queue.find_pending(message.name, entry.digest)
+            if found is None or found in places:
+                places.append(None)
+                fresh.append(entry)
             else:
-                taken.add(found)
-                known.append(found)
+                places.append(found)
         added = iter(self.queue.add_all(fresh))
-        ids = [next(added) if number is None else number for number in known]
-        self._deliver(ids)
-        return self._report([self._result(number) for number in ids])
+        queued = [next(added) if place is None else place for place in places]
+        self._deliver(place for place in queued if isinstance(place, int))
+        return self._report([self._result(place) if isinstance(place, int) else place for place in queued])
 
     def flush(self) -> Report:
         """Tries everything that is pending, whatever its back-off; a rate limit still holds. Reports the
@@ -165,17 +168,20 @@ class Outbox:
 
     # -- before anything is sent -----------------------------------------------------------
 
-    def _envelope(self, message: Message) -> tuple[str, dict[str, MailError | None]]:
-        """The envelope sender, and each recipient once with the reason why it cannot be tried."""
+    def _entry(self, message: Message) -> NewMessage:
+        """The message as it is queued: its envelope sender, each recipient once, with the reason why it cannot be
+        tried. Raises MailError `config`."""
+        if not message.recipients:
+            raise MailError("config", f"message {message.name} has no recipients")
         sender = message.sender
+        fault = None
         if sender != "":
             sender = self._outgoing.bounce_address or sender or self._outgoing.from_address
             fault = self._fault(sender)
-        else:
-            fault = None
-        if not message.recipients:
-            raise MailError("config", f"message {message.name} has no recipients")
-        return sender, {address: fault or self._fault(address) for address in dict.fromkeys(message.recipients)}
+        recipients = {address: fault or self._fault(address) for address in dict.fromkeys(message.recipients)}
+        digest = digest_of(sender, recipients, message.eml)
+        eml = message.eml if fault else self._complete(message, sender)
+        return NewMessage(message.name, sender, recipients, eml, digest)
 
     def _fault(self, address: str) -> MailError | None:
         try:

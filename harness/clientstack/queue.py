@@ -18,7 +18,17 @@ from typing import Any, Final
 from .errors import MailError
 from .store import Store, stamp, timestamp
 
-__all__ = ["DONE", "IN_DOUBT", "IN_ERROR", "NOT_DONE", "Queue", "QueuedMessage", "RecipientState", "digest_of"]
+__all__ = [
+    "DONE",
+    "IN_DOUBT",
+    "IN_ERROR",
+    "NOT_DONE",
+    "NewMessage",
+    "Queue",
+    "QueuedMessage",
+    "RecipientState",
+    "digest_of",
+]
 
 NOT_DONE: Final = "not-done"
 IN_DOUBT: Final = "in-doubt"
@@ -65,6 +75,17 @@ class QueuedMessage:
         return [recipient.address for recipient in self.recipients if recipient.pending]
 
 
+@dataclass(frozen=True)
+class NewMessage:
+    """A message to be queued. `recipients`: each with the error that keeps it from being tried, or None."""
+
+    name: str
+    sender: str
+    recipients: Mapping[str, MailError | None]
+    eml: bytes
+    digest: str
+
+
 def digest_of(sender: str, recipients: Iterable[str], eml: bytes) -> str:
     """What makes a repeated request the same request."""
     lines = "\n".join((sender, *recipients)).encode()
@@ -81,27 +102,19 @@ class Queue:
 
     # -- in and out ------------------------------------------------------------------
 
-    def add_all(self, messages: Sequence[tuple[str, str, Mapping[str, MailError | None], bytes, str]]) -> list[int]:
-        """Keeps all messages or none: (name, sender, recipients, eml, digest) each. A recipient that comes with
-        an error is in error at once. Returns their numbers."""
+    def add_all(self, messages: Sequence[NewMessage]) -> list[int]:
+        """Keeps all messages or none; a recipient that comes with an error is in error at once. Returns their
+        numbers."""
         with self._store.transaction() as db:
-            return [self._add(db, *message) for message in messages]
+            return [self._add(db, message) for message in messages]
 
-    def _add(
-        self,
-        db: sqlite3.Connection,
-        name: str,
-        sender: str,
-        recipients: Mapping[str, MailError | None],
-        eml: bytes,
-        digest: str,
-    ) -> int:
+    def _add(self, db: sqlite3.Connection, new: NewMessage) -> int:
         cursor = db.execute(
             "INSERT INTO messages (name, digest, sender, eml, created) VALUES (?, ?, ?, ?, ?)",
-            (name, digest, sender, eml, self._now),
+            (new.name, new.digest, new.sender, new.eml, self._now),
         )
         message = int(cursor.lastrowid or 0)
-        for position, (address, error) in enumerate(recipients.items()):
+        for position, (address, error) in enumerate(new.recipients.items()):
             state = IN_ERROR if error else NOT_DONE
             db.execute(
                 "INSERT INTO recipients (message, address, position, state, error) VALUES (?, ?, ?, ?, ?)",

@@ -101,7 +101,7 @@ def _table() -> _Table:
 
 def _entry(item: dict[str, Any]) -> _Entry:
     return _Entry(
-        words=tuple(_alternatives(group) for group in item["words"]),
+        words=tuple(_alternatives(group) for group in item.get("words", ())),
         unless=_alternatives(item["unless"]) if "unless" in item else None,
         codes=frozenset(item.get("codes", ())),
         enhanced=frozenset(item.get("enhanced", ())),

@@ -24,6 +24,8 @@ __all__ = ["BLOCK", "Dialogue", "Wire", "ascii_host", "dialled", "is_address"]
 
 BLOCK: Final = 64 * 1024
 _MAX_LINE: Final = 64 * 1024
+# More than any mail server takes or gives; what goes on past it will never end.
+_MAX_MESSAGE: Final = 256 * 1024 * 1024
 
 
 class Dialogue:
@@ -188,6 +190,9 @@ class Wire:
 
     def read_exact(self, size: int) -> bytes:
         """Exactly `size` octets; the deadline starts anew with every BLOCK of them."""
+        if size > _MAX_MESSAGE:
+            self.close()
+            raise MailError("protocol", f"the server announces {size} octets")
         mark = len(self._buffer) + BLOCK
         while len(self._buffer) < size:
             self._fill()
@@ -210,6 +215,9 @@ class Wire:
                 del self._buffer[:end]
                 return data
             searched = max(0, len(self._buffer) - len(terminator) + 1)
+            if searched > _MAX_MESSAGE:
+                self.close()
+                raise MailError("protocol", "the server sends a message without an end")
             self._fill()
             if len(self._buffer) >= mark:
                 self.arm()

@@ -15,10 +15,11 @@ __all__ = ["ScriptedServer"]
 class ScriptedServer:
     """Plays one script per connection, in order; a connection without a script is refused.
 
-    Lines of a script: `S: text` is sent with CRLF; `C: regex` must match the whole next line (the first word of an
-    IMAP line is its tag, later written `{tag}`); `S! text` is sent as it is, with Python escapes; and `!data` reads
-    to CRLF.CRLF, `!tls` does a handshake, `!close` closes, `!hold` waits until the client leaves, `!quit` answers a QUIT if
-    there is one. `heard` has the lines of each connection, `data` the messages.
+    Lines of a script: `S: text` is sent with CRLF; `C: regex` must match the whole next line (the first word of
+    an IMAP line is its tag, later written `{tag}`); `S! text` is sent as it is, with Python escapes. `!data`
+    reads to CRLF.CRLF, `!tls` does a handshake, `!close` closes, `!hold` waits until the client leaves,
+    `!quit` answers a QUIT if there is one, `!signal` sets `reached`. `heard` has the lines of each connection,
+    `data` the messages.
     """
 
     def __init__(self, *scripts: str, context: ssl.SSLContext | None = None) -> None:
@@ -27,6 +28,7 @@ class ScriptedServer:
         self.heard: list[list[str]] = []
         self.data: list[bytes] = []
         self.faults: list[str] = []
+        self.reached = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -94,6 +96,8 @@ class ScriptedServer:
                 stream.rest()
             elif line == "!close":
                 return
+            elif line == "!signal":
+                self.reached.set()
             elif line == "!quit":
                 stream.leave()
             else:

@@ -127,7 +127,9 @@ def test_apop(incoming: Make, tmp_path: Path, now: datetime) -> None:
     S! +OK\\r\\n.\\r\\n
     """
     with ScriptedServer(script + BYE) as server:
-        settings = incoming(server.port, "pop3", auth="apop", username="mrose", password="tanstaaf", allow_cleartext=False)
+        settings = incoming(
+            server.port, "pop3", auth="apop", username="mrose", password="tanstaaf", allow_cleartext=False
+        )
         assert raws(fetch(settings, tmp_path, now)) == []
 
 
@@ -217,11 +219,29 @@ def test_imap_interrupted_before_the_flag_is_finished_next_time(incoming: Make, 
 def test_imap_interrupted_after_a_copy_does_not_copy_twice(incoming: Make, tmp_path: Path, now: datetime) -> None:
     text = "Message-ID: <1@x>\\r\\n\\r\\n"
     start = imap("IMAP4rev1 UIDPLUS") + select()
-    cut = start + search("\\(?UNSEEN\\)?", " 4") + body(4, text, 21) + SEEN + ROOT + LISTED + "C: \\S+ UID COPY .*\n!close"
+    cut = (
+        start
+        + search("\\(?UNSEEN\\)?", " 4")
+        + body(4, text, 21)
+        + SEEN
+        + ROOT
+        + LISTED
+        + "C: \\S+ UID COPY .*\n!close"
+    )
     there = 'C: \\S+ EXAMINE "?Completed"?\nS: * 1 EXISTS\nS: * OK [UIDVALIDITY 9]\nS: {tag} OK done\n'
     there += search('\\(?HEADER "?Message-ID"? "?<1@x>"?\\)?', " 1") + select()
     remove = tagged("UID STORE 4 \\+FLAGS\\.SILENT \\(\\\\Deleted\\)") + tagged("UID EXPUNGE 4")
-    rest = start + search("\\(?UID 4\\)?", " 4") + search("\\(?UNSEEN\\)?", "") + SEEN + ROOT + LISTED + there + remove + OUT
+    rest = (
+        start
+        + search("\\(?UID 4\\)?", " 4")
+        + search("\\(?UNSEEN\\)?", "")
+        + SEEN
+        + ROOT
+        + LISTED
+        + there
+        + remove
+        + OUT
+    )
     with ScriptedServer(cut, rest) as server:
         settings = incoming(server.port, "imap", completed="Completed")
         assert fetch(settings, tmp_path, now).error is not None
@@ -290,7 +310,9 @@ def test_imap_greetings(script: str, category: str, incoming: Make, tmp_path: Pa
     assert error.category == category
 
 
-def test_one_message_that_cannot_be_read_does_not_hide_the_others(incoming: Make, tmp_path: Path, now: datetime) -> None:
+def test_one_message_that_cannot_be_read_does_not_hide_the_others(
+    incoming: Make, tmp_path: Path, now: datetime
+) -> None:
     broken = "C: \\S+ UID FETCH 3 .*\nS: {tag} NO [SERVERBUG] cannot\n"
     script = imap() + select() + search("\\(?UNSEEN\\)?", " 3 4") + broken + body(4) + SEEN + OUT
     with ScriptedServer(script) as server:

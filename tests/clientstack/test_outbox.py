@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.clientstack import Message, Outbox, Settings
+
 from .scripted import ScriptedServer
 
 Make = Callable[..., dict[str, Any]]
@@ -85,7 +86,9 @@ def test_each_recipient_has_its_own_outcome(outgoing: Make, tmp_path: Path, now:
     S: 250
     """
     with ScriptedServer(OPEN + script + QUIT) as server:
-        report = send(outgoing(server.port), tmp_path, now, mail("m", "a@example.test", "b@example.test", "c@example.test"))
+        report = send(
+            outgoing(server.port), tmp_path, now, mail("m", "a@example.test", "b@example.test", "c@example.test")
+        )
     result = report["results"][0]
     assert {address: each["outcome"] for address, each in result["recipients"].items()} == {
         "a@example.test": "sent",
@@ -359,7 +362,10 @@ def test_bytes_before_the_handshake_abort(
 
 @pytest.mark.parametrize(
     ("security", "offer", "category"),
-    [("starttls", "250 Hi", "tls-required"), ("starttls", "250-Hi\nS: 250 STARTTLS\nC: STARTTLS\nS: 454 No", "tls-required")],
+    [
+        ("starttls", "250 Hi", "tls-required"),
+        ("starttls", "250-Hi\nS: 250 STARTTLS\nC: STARTTLS\nS: 454 No", "tls-required"),
+    ],
 )
 def test_required_tls_never_falls_back(
     security: str, offer: str, category: str, outgoing: Make, tmp_path: Path, now: datetime
