@@ -11,8 +11,8 @@ from fakeservers.durations import Duration
 from fakeservers.profile import ServiceName
 
 __all__ = [
-    "CATEGORIES", "OUTCOMES", "ClosingExpect", "ErrorExpect", "FetchExpect", "FetchedExpect", "MailboxExpect", "Number",
-    "SendExpect", "StoredExpect", "TestExpect", "TimeExpect", "WireExpect", "WirePattern",
+    "CATEGORIES", "OUTCOMES", "ClosingExpect", "ErrorExpect", "FetchExpect", "HandedOverExpect", "MailboxExpect",
+    "Number", "SendExpect", "StoredExpect", "TestExpect", "TimeExpect", "WireExpect", "WirePattern",
 ]  # fmt: skip
 
 Category = Literal[
@@ -142,19 +142,6 @@ class SendExpect(Expect):
         return value
 
 
-class FetchedExpect(Expect):
-    """One fetched message: regular expressions on its subject and body, or sameness with a given one."""
-
-    subject: str | None = None
-    body: str | None = None
-    octets: int | None = None
-
-    @field_validator("subject", "body")
-    @classmethod
-    def _pattern(cls, value: str | None) -> str | None:
-        return checked_pattern(value)
-
-
 class FetchExpect(Expect):
     """On the reply to `fetch`."""
 
@@ -265,16 +252,25 @@ class WireExpect(Expect):
         return next(key for key in ("saw", "never", "count", "before") if getattr(self, key) is not None)
 
 
-class ClosingExpect(Expect):
-    """After the last step: over mailboxes, stored mail and the wire."""
+class HandedOverExpect(Expect):
+    """On all replies to `fetch` together, whichever of them brought a message."""
 
+    messages: Number | None = None
+    subjects: list[str] | None = Field(default=None, description="subjects handed over, in any order, no other ones")
+    once: list[str] = Field(default=[], description="messages of these subjects were handed over, each exactly once")
+
+
+class ClosingExpect(Expect):
+    """After the last step: over fetched mail, mailboxes, stored mail and the wire."""
+
+    handed_over: HandedOverExpect | None = None
     stored: list[StoredExpect] = []
     mailboxes: dict[str, dict[str, MailboxExpect]] = Field(default={}, description="address: mailbox: what it holds")
     wire: list[WireExpect] = []
 
     @model_validator(mode="after")
     def _not_empty(self) -> ClosingExpect:
-        if not (self.stored or self.mailboxes or self.wire):
+        if not (self.handed_over or self.stored or self.mailboxes or self.wire):
             raise ValueError("an empty expectation cannot fail: say what must be seen")
         return self
 

@@ -24,7 +24,7 @@ def incoming_mail(mail: Mail, number: int, date: datetime) -> bytes:
         sender=mail.sender,
         to=[mail.to],
         subject=mail.subject.replace("{n}", str(number)),
-        body=mail.body.replace("{n}", str(number)),
+        body=mail.body.replace("{n}", str(number)) + LINE * ((mail.octets or 0) // len(LINE)),
         date=date,
         message_id=f"<given-{number}-{abs(hash_of(mail.subject + mail.mailbox + mail.to))}@example.test>",
     )

@@ -145,7 +145,8 @@ class _Course:
         self.overrides: dict[str, dict[str, Any]] = {}
         self.seen = Observations(list(client.features), False, list(host.profile.services))
         self._read = 0
-        self._known: dict[int, bytes] = {}
+        self._known: dict[int, tuple[Message, bytes]] = {}
+        """By id; the message is kept, so that no other one can get its id."""
         self._hostile = bool(scenario.given.rules or scenario.given.quirks)
         self._crash: CrashStep | None = None
         self._messages = 0
@@ -288,23 +289,19 @@ class _Course:
         crash, self._crash = self._crash, None
         if crash is not None:
             assert crash.crash.at is not None
-            rule = Rule.model_validate(
-                {
-                    "name": CRASH,
-                    "at": crash.crash.at,
-                    "when": {"nth.host": crash.crash.nth},
-                    "reply": "",
-                    "deliver": True if crash.crash.stored else False if crash.crash.at == "smtp.message" else None,
-                    "then": "stall",
-                }
-            )
+            point, stored = crash.crash.at, crash.crash.stored
+            rule: dict[str, Any] = {"name": CRASH, "at": point, "when": {"nth.host": crash.crash.nth}, "then": "stall"}
+            if point == "smtp.message":
+                rule |= {"reply": "", "deliver": stored}
+            else:
+                rule |= {"truncate": 0} if stored else {"reply": ""}
 
             def kill() -> None:
                 hit.append(True)
                 self.client.kill()
 
             self.host.site.rules.on_fire[CRASH] = kill
-            self.host.add_rules([rule])
+            self.host.add_rules([Rule.model_validate(rule)])
         return hit
 
     def look(self, number: int) -> None:
@@ -319,12 +316,12 @@ class _Course:
             for mailbox in account.mailboxes.values():
                 for message in mailbox.messages:
                     if id(message) not in self._known:
-                        self._known[id(message)] = message.raw
+                        self._known[id(message)] = (message, message.raw)
 
     def finish(self) -> Observations:
         self.seen.mailboxes = seen_mailboxes(self.host.store)
         self.seen.server_errors = list(self.host.errors)
-        self.seen.all_mail = list(self._known.values())
+        self.seen.all_mail = [raw for _, raw in self._known.values()]
         return self.seen
 
 

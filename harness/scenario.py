@@ -44,6 +44,7 @@ class Mail(Part):
     eml: str | None = Field(
         default=None, description="the whole message instead of subject, sender and body; LF becomes CRLF"
     )
+    octets: int | None = Field(default=None, ge=1, le=40_000_000, description="pad the body to about so many octets")
     count: int = Field(default=1, ge=1, le=10_000, description="so many; `{n}` in subject and body is the number")
 
 
@@ -93,13 +94,16 @@ class Business(Part):
     arguments: dict[str, Any] = {}
 
 
-Nothing = Annotated[dict[str, Any], Field(max_length=0), BeforeValidator(lambda value: {} if value is None else value)]
+EMPTY = BeforeValidator(lambda value: {} if value is None else value)
+
+Nothing = Annotated[dict[str, Any], Field(max_length=0), EMPTY]
 """A key whose value says nothing more: `flush:` or `flush: {}`."""
 
 
 class Crash(Part):
-    """Kill the client: now, or in the next step when the server reaches `at` for the nth time. With `stored` the
-    server has stored the message by then, and the client never hears of it."""
+    """Kill the client: now, or in the next step when the server reaches `at` for the nth time. The command has no
+    effect; with `stored` it has its effect (at `smtp.message`: the message is stored), and the client never hears of
+    it."""
 
     at: str | None = None
     nth: int = Field(default=1, ge=1)
@@ -129,7 +133,7 @@ class _Act(Part):
 
 
 class SendStep(_Act):
-    send: Send
+    send: Annotated[Send, EMPTY]
     expect: SendExpect | None = None
 
 
@@ -146,14 +150,14 @@ class FetchStep(_Act):
 class TestOutgoingStep(_Act):
     __test__ = False
 
-    test_outgoing: Probe
+    test_outgoing: Annotated[Probe, EMPTY]
     expect: TestExpect | None = None
 
 
 class TestIncomingStep(_Act):
     __test__ = False
 
-    test_incoming: Probe
+    test_incoming: Annotated[Probe, EMPTY]
     expect: TestExpect | None = None
 
 
@@ -183,7 +187,7 @@ class RestartStep(Part):
 
 
 class CrashStep(Part):
-    crash: Crash
+    crash: Annotated[Crash, EMPTY]
 
     @property
     def action(self) -> str:

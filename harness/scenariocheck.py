@@ -280,8 +280,9 @@ class _Check:
             known_point(point)
         except ValueError as error:
             yield [*path, "at"], str(error)
-        if step.crash.stored and point != "smtp.message":
-            yield [*path, "stored", KEY], "stored: only at smtp.message is there a message to store"
+        protocol, _, command = point.partition(".")
+        if step.crash.stored and point != "smtp.message" and (protocol == "smtp" or command in ("connect", "tls")):
+            yield [*path, "stored", KEY], "stored: only at smtp.message and at IMAP and POP3 commands"
         following = self.scenario.steps[index + 1 :]
         if not any(hasattr(later, "expect") for later in following):
             yield path, "the crash comes in the next step of the client, and there is none"

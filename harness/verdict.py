@@ -13,6 +13,7 @@ from typing import Any, Literal
 from harness.expectations import (
     ErrorExpect,
     FetchExpect,
+    HandedOverExpect,
     MailboxExpect,
     Number,
     SendExpect,
@@ -86,6 +87,9 @@ def _check(scenario: Scenario, seen: Observations) -> Iterator[tuple[str, Failur
                 yield expect.grade, failure
     closing = scenario.expect
     if closing is not None:
+        if closing.handed_over is not None:
+            for failure in _handed_over(closing.handed_over, seen, ["expect", "handed_over"]):
+                yield closing.handed_over.grade, failure
         for index, stored in enumerate(closing.stored):
             for failure in _stored(stored, seen, ["expect", "stored", index]):
                 yield stored.grade, failure
@@ -211,6 +215,9 @@ def _fetch(expect: FetchExpect, step: SeenStep, path: Path, seen: Observations) 
             yield Failure("subjects", sorted(expect.subjects), subjects, [*path, "subjects"])
     if expect.contents == "unchanged":
         known = set(seen.all_mail)
+        if any(line.step == step.number and line.service in ("pop3", "pop3s") for line in seen.lines):
+            # Every line that RETR sends ends with CRLF, the last one too (RFC 1939 3).
+            known |= {raw + b"\r\n" for raw in known if not raw.endswith(b"\r\n")}
         for raw in raws:
             if raw not in known:
                 head = raw[:200].decode("utf-8", "replace")
@@ -238,6 +245,17 @@ def _test(expect: TestExpect, step: SeenStep, path: Path) -> Iterator[Failure]:
 
 
 # --- the end state
+
+
+def _handed_over(expect: HandedOverExpect, seen: Observations, path: Path) -> Iterator[Failure]:
+    replies = [step.reply for step in seen.steps if step.action == "fetch" and step.reply is not None]
+    subjects = sorted(_subject(raw) for reply in replies for raw in reply["messages"])
+    if expect.messages is not None and not expect.messages.holds(len(subjects)):
+        yield Failure("handed-over", _number(expect.messages), len(subjects), [*path, "messages"], expect.ref)
+    if expect.subjects is not None and subjects != sorted(expect.subjects):
+        yield Failure("handed-over", sorted(expect.subjects), subjects, [*path, "subjects"], expect.ref)
+    if any(subjects.count(subject) != 1 for subject in expect.once):
+        yield Failure("handed-over", {"each once": expect.once}, subjects, [*path, "once"], expect.ref)
 
 
 def _stored(expect: StoredExpect, seen: Observations, path: Path) -> Iterator[Failure]:

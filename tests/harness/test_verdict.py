@@ -139,6 +139,33 @@ def test_a_reply_to_fetch(expect: dict[str, Any], reply: dict[str, Any], broken:
     assert names(judge(scenario({"fetch": {}, "expect": expect}), observations)) == broken
 
 
+@pytest.mark.parametrize(("service", "broken"), [("pop3s", []), ("imaps", ["contents"])])
+def test_pop3_ends_every_line(service: str, broken: list[str]) -> None:
+    observations = seen(fetched(b"Subject: a\r\n\r\nb\r\n"), all_mail=[b"Subject: a\r\n\r\nb"])
+    observations.lines = [line("C", "QUIT", service=service)]
+    assert names(judge(scenario({"fetch": {}, "expect": {"contents": "unchanged"}}), observations)) == broken
+
+
+@pytest.mark.parametrize(
+    ("expect", "broken"),
+    [
+        ({"messages": 3}, []),
+        ({"messages": 2}, ["handed-over"]),
+        ({"subjects": ["b", "a", "a"]}, []),
+        ({"subjects": ["a", "b"]}, ["handed-over"]),
+        ({"once": ["b"]}, []),
+        ({"once": ["a"]}, ["handed-over"]),
+        ({"once": ["c"]}, ["handed-over"]),
+    ],
+)
+def test_all_that_was_handed_over(expect: dict[str, Any], broken: list[str]) -> None:
+    replies = fetched(b"Subject: a\r\n\r\n"), fetched(b"Subject: a\r\n\r\n", b"Subject: b\r\n\r\n")
+    steps = [SeenStep(number, "fetch", NOW, reply) for number, reply in enumerate(replies, 1)]
+    observations = seen(steps=steps)
+    tried = scenario({"fetch": {}}, {"fetch": {}}, expect={"handed_over": expect})
+    assert names(judge(tried, observations)) == broken
+
+
 def test_a_reply_to_a_test() -> None:
     expect = {"ok": False, "error": {"category": "connect"}, "stages": {"resolve": True, "connect": False}}
     stages = [{"stage": "resolve", "ok": True}, {"stage": "connect", "ok": False}]
