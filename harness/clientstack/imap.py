@@ -168,6 +168,7 @@ class ImapSession:
         who = settings.credentials
         engine = self._client._imap
         if engine.state == "AUTH":
+            self._client._cached_capabilities = tuple(name.encode("ascii") for name in engine.capabilities)
             return
         self.wire.dialogue.stage("auth")
         offered = [name[5:] for name in self._capabilities() if name.startswith("AUTH=")]
