@@ -21,7 +21,7 @@ _SOURCE_ROUTE = rf"(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?"
 _MAILBOX = re.compile(rf"{_LOCAL_PART}@{_DOMAIN}")
 _MAIL = re.compile(rf"FROM:<(?:{_SOURCE_ROUTE}({_LOCAL_PART}@({_DOMAIN})))?>(?: +(\S.*))?", re.IGNORECASE)
 _RCPT = re.compile(rf"TO:<(?:{_SOURCE_ROUTE}({_LOCAL_PART}@({_DOMAIN}))|(postmaster))>(?: +(\S.*))?", re.IGNORECASE)
-_BRACKETS = re.compile(r"(?:FROM|TO):<[^>]*>(?: |$)", re.IGNORECASE)
+_PATH_OF = re.compile(r"(FROM|TO):<[^>]*>(?: |$)", re.IGNORECASE)
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^\x00-\x20=\x7f]+))?")
 
 _XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})"
@@ -64,7 +64,7 @@ def parse_mail(argument: str) -> PathArgument:
     """`FROM:<reverse-path> [SP parameters]`."""
     match = _MAIL.fullmatch(argument)
     if match is None:
-        return PathArgument(error="mail.address" if _BRACKETS.match(argument) else "mail.syntax")
+        return PathArgument(error="mail.address" if _has_path("FROM", argument) else "mail.syntax")
     address, domain, parameters = match.groups()
     return _argument(address or "", domain or "", parameters, "mail.address")
 
@@ -74,9 +74,15 @@ def parse_rcpt(argument: str) -> PathArgument:
     """`TO:<forward-path> [SP parameters]`; the bare `<Postmaster>` of RFC 5321 4.5.1 is one."""
     match = _RCPT.fullmatch(argument)
     if match is None:
-        return PathArgument(error="rcpt.address" if _BRACKETS.match(argument) else "rcpt.syntax")
+        return PathArgument(error="rcpt.address" if _has_path("TO", argument) else "rcpt.syntax")
     address, domain, postmaster, parameters = match.groups()
     return _argument(address or postmaster, domain or "", parameters, "rcpt.address")
+
+
+def _has_path(keyword: str, argument: str) -> bool:
+    """The argument has the right form but for the mailbox in the brackets."""
+    match = _PATH_OF.match(argument)
+    return match is not None and match[1].upper() == keyword
 
 
 def _argument(address: str, domain: str, text: str | None, malformed: str) -> PathArgument:

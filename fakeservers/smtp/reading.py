@@ -54,6 +54,7 @@ class DataReader:
         before = len(kept)
         kept += data[start:] if start else data
         if before == self.octets < 3 and kept.startswith(b".\r\n"):
+            self.octets = 0
             return start + 3 - before
         end = kept.find(END, max(0, before - 4))
         if end < 0:

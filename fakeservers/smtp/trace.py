@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from email.utils import formatdate
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from functools import lru_cache
 
 __all__ = ["trace_fields"]
@@ -26,4 +27,4 @@ def _name(ehlo: str) -> str:
 
 @lru_cache(maxsize=16)
 def _date(second: int) -> str:
-    return formatdate(second)
+    return format_datetime(datetime.fromtimestamp(second, UTC))
