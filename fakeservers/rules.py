@@ -113,9 +113,10 @@ class Condition(BaseModel):
             return False
         if "not_" in given and _among(value, self.not_):
             return False
-        if self.glob is not None and not fnmatchcase(str(value or "").lower(), self.glob.lower()):
+        text = "" if value is None else str(value)
+        if self.glob is not None and not fnmatchcase(text.lower(), self.glob.lower()):
             return False
-        if self.regex is not None and not re.search(self.regex, str(value or ""), re.IGNORECASE):
+        if self.regex is not None and not re.search(self.regex, text, re.IGNORECASE):
             return False
         if self.at_least is None and self.at_most is None and self.every is None:
             return True
@@ -231,8 +232,12 @@ class Rule(Act):
     @field_validator("when")
     @classmethod
     def _facts(cls, value: dict[str, Condition]) -> dict[str, Condition]:
-        for key in value:
+        for key, condition in value.items():
             known_fact(key)
+            if key == "probability":
+                chance = condition.equals
+                if not isinstance(chance, int | float) or isinstance(chance, bool) or not 0 <= chance <= 1:
+                    raise ValueError("probability: expected a number from 0 to 1")
         return value
 
     @field_validator("reply", "untagged")
@@ -268,6 +273,8 @@ def unknown(what: str, given: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     names = sorted(known)
+    if not names:
+        return f'unknown {what} "{given}": there is none'
     near = get_close_matches(given, names, n=1)
     hint = f'did you mean "{near[0]}"? ' if near else ""
     most = 8 if near else 40

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 import types
 import typing
@@ -33,6 +34,7 @@ class FileError(Exception):
     """
 
     def __init__(self, file: str, line: int, column: int, message: str, more: Sequence[FileError] = ()) -> None:
+        message = re.sub(r"[\x00-\x1f\x7f]", lambda match: repr(match[0])[1:-1], message)
         self.file, self.line, self.column, self.message = file, line, column, message
         self.more = tuple(more)
         super().__init__(f"{file}:{line}:{column}: {message}" if line else f"{file}: {message}")
@@ -97,12 +99,20 @@ def parse(text: str, file: str) -> Any:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise FileError(file, line, column, f"not valid YAML: {error.problem or error.context}") from None
+    except RecursionError:
+        raise FileError(
+            file, 1, 1, "not valid YAML: a part of the file contains itself, or is nested too deep"
+        ) from None
     except YAMLError as error:
         raise FileError(file, 1, 1, f"not valid YAML: {error}") from None
+    try:
+        form = json.dumps(data)
+    except (TypeError, ValueError) as error:
+        raise FileError(file, 1, 1, f"not plain data (texts, numbers, lists, mappings): {error}") from None
     with suppress(OSError):
         cached.parent.mkdir(parents=True, exist_ok=True)
         scratch = cached.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps(data), encoding="utf-8")
+        scratch.write_text(form, encoding="utf-8")
         scratch.replace(cached)
     return data
 

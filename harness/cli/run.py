@@ -101,8 +101,8 @@ def run(
         raise click.UsageError(str(error)) from None
     broken = selection.broken + [problem for case in selection.cases for problem in problems(case)]
     if broken:
-        for problem in broken:
-            click.echo(str(problem), err=True)
+        for problem in dict.fromkeys(map(str, broken)):  # the cases of a matrix share their mistakes
+            click.echo(problem, err=True)
         raise SystemExit(2)
     if not selection.ids:
         raise click.UsageError("nothing is selected: no scenario meets all conditions")
@@ -120,26 +120,28 @@ def _run(
     json_file: Path | None,
     junit_file: Path | None,
 ) -> None:
-    from rich.console import Console
-
     from harness.collector import RunFacts
     from harness.reports import jsonfile, junit
+    from harness.reports.atomic import check_writable
     from harness.reports.record import RunRecord
-    from harness.reports.text import TextReport
-    from harness.results import exit_status
+    from harness.reports.text import TextReport, make_console
+    from harness.results import Result, exit_status
     from harness.selection import Selection
     from harness.session import run_cases
 
     assert isinstance(selection, Selection)
+    for file in (json_file, junit_file):
+        if file is not None:
+            check_writable(file)
     began = time.time()
     seed = SystemRandom().randrange(1_000_000) if seed is None else seed
     facts = RunFacts(names, command, seed, float(int(began)), frozenset(case.id for case in selection.cases))
     total = len(selection.cases) * len(names)
-    report = TextReport(Console(), total, quiet)
+    report = TextReport(make_console(), total, quiet)
     report.start(total, [command] if command else names, seed, workers)
     done = 0
 
-    def on_result(result: object) -> None:
+    def on_result(result: Result) -> None:
         nonlocal done
         done += 1
         report.result(result, done)
