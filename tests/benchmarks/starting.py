@@ -21,7 +21,7 @@ from harness.drivers import open_client
 from harness.runner import run_case
 
 ROUNDS = 30
-SCENARIO = "generic/send"
+SCENARIO = "generic/host-comma-port"
 
 
 def seconds(work: Callable[[], object], rounds: int = ROUNDS) -> float:

@@ -16,8 +16,8 @@ def send(
     login = ["--user", f"{user}:secret"] if user else []
     program(
         "curl", "-sS", "--url", f"{scheme}://localhost:{at['ports'][service]}/client.example.test",
-        "--cacert", at["ca_file"], "--mail-from", "alice@example.test", "--mail-rcpt", "bob@example.test", *login, *options,
-        "--upload-file", "-", given=MESSAGE,
+        "--cacert", at["ca_file"], "--mail-from", "alice@example.test", "--mail-rcpt", "bob@example.test", *login,
+        *options, "--upload-file", "-", given=MESSAGE,
     )  # fmt: skip
 
 
