@@ -90,6 +90,17 @@ class MailError(Exception):
         """`failed` or `deferred`."""
         return "failed" if self.permanent else "deferred"
 
+    def for_others(self) -> MailError:
+        """The same error for messages that it kept from being tried: nothing about those is in doubt."""
+        return MailError(
+            self.category,
+            self.text,
+            code=self.code,
+            enhanced=self.enhanced,
+            retry_after=self.retry_after,
+            scope=self.scope,
+        )
+
     def as_json(self) -> dict[str, Any]:
         """The ERROR object: {"category", "code", "enhanced", "text"}."""
         return {

@@ -321,7 +321,8 @@ class ImapSession:
 
     def _exists(self, mailbox: str) -> bool:
         with self._mapped("LIST"):
-            return bool(self._client.list_folders("", mailbox.replace("*", "%")))
+            found = self._client.list_folders("", mailbox.replace("*", "%"))
+        return any(not {b"\\NonExistent", b"\\Noselect"} & set(flags) for flags, _, _ in found)
 
     def _namespace(self) -> tuple[str, str]:
         if self._offers("NAMESPACE"):

@@ -212,7 +212,8 @@ class Outbox:
         if limit is not None:
             for number in ids:
                 message = self.queue.message(number)
-                self._put_off(message, message.pending, limit.error, limit)
+                errors = dict.fromkeys(message.pending, limit.error)
+                self.queue.record(message, errors, attempted=False, not_before=limit.until)
             return
         run = _Run(self)
         try:
@@ -222,13 +223,6 @@ class Outbox:
                     run.deliver(message)
         finally:
             run.end()
-
-    def _put_off(
-        self, message: QueuedMessage, recipients: Iterable[str], error: MailError, limit: RateLimit | None
-    ) -> None:
-        self.queue.record(
-            message, dict.fromkeys(recipients, error), attempted=False, not_before=limit.until if limit else None
-        )
 
 
 class _Run:
@@ -251,7 +245,7 @@ class _Run:
         while waiting:
             session = self._ready()
             if session is None:
-                self._record(message, waiting, self._stop)
+                self._put_off(message, waiting)
                 return
             before = session.accepted
             outcomes = session.send(
@@ -301,18 +295,19 @@ class _Run:
                 self._halt(error)
                 return set()
         if not session.usable:
-            self._lost = next(iter(errors.values()), None)
+            # Why the connection is gone, not why a recipient was refused before.
+            self._lost = next(filter(_ends_connection, errors.values()), None)
             if self._lost is not None and self._lost.category == "timeout":
                 self._halt(self._lost)
-            elif self._lost is not None and before and not progress and self._connections < _CONNECTIONS:
-                return {address for address, error in errors.items() if _connection_ended(error)}
+            elif before and not progress and self._connections < _CONNECTIONS:
+                return {address for address, error in errors.items() if _ends_connection(error) and not error.in_doubt}
             return set()
         if progress:
             return {address for address, error in errors.items() if _too_many_recipients(error)}
         return set()
 
     def _halt(self, error: MailError) -> None:
-        self._stop = error
+        self._stop = error.for_others()
         if error.category == "rate-limit":
             self._limit = self._outbox._limits.hit(self._outbox._outgoing.account, error)
 
@@ -322,22 +317,18 @@ class _Run:
         if progress and self._limit is None:
             outbox._limits.cleared(outbox._outgoing.account)
 
-    def _record(self, message: QueuedMessage, recipients: list[str], error: MailError | None) -> None:
-        assert error is not None
-        self._outbox.queue.record(
-            message,
-            dict.fromkeys(recipients, error),
-            attempted=True,
-            not_before=self._limit.until if self._limit else None,
-        )
+    def _put_off(self, message: QueuedMessage, recipients: list[str]) -> None:
+        assert self._stop is not None
+        until = self._limit.until if self._limit else None
+        self._outbox.queue.record(message, dict.fromkeys(recipients, self._stop), attempted=True, not_before=until)
 
     def _envelope(self, message: QueuedMessage, recipients: list[str]) -> Envelope:
         sender: Address | None = parse_address(message.sender) if message.sender else None
         return Envelope(sender, {address: parse_address(address) for address in recipients})
 
 
-def _connection_ended(error: MailError) -> bool:
-    return not error.in_doubt and (error.code == 421 or error.category == "disconnected")
+def _ends_connection(error: MailError) -> bool:
+    return error.code == 421 or error.category in ("disconnected", "timeout", "protocol")
 
 
 def _too_many_recipients(error: MailError) -> bool:

@@ -181,7 +181,7 @@ def choose(
     common = [name for name in dict.fromkeys(wanted) if name in available]
     if not common:
         supported = ", ".join((*_STRENGTH, *_TOKEN, "EXTERNAL"))
-        offers = ", ".join(available) or "none"
+        offers = ", ".join([*offered, *(["the protocol's own login command"] if plain_login else [])]) or "none"
         what = f"{setting.upper()} was chosen" if setting != "auto" else f"supported here: {supported}"
         raise MailError("auth-mechanism", f"no common authentication mechanism: the server offers {offers}; {what}")
     usable = [name for name in common if secrets_allowed or not sends_secret(name)]

@@ -207,6 +207,24 @@ def test_a_lost_final_reply_is_in_doubt_and_goes_again_with_its_message_id(
     assert b"\r\nMessage-ID: <" in b"\r\n" + server.data[0]
 
 
+def test_a_refusal_that_ends_the_connection_is_not_everybodys(outgoing: Make, tmp_path: Path, now: datetime) -> None:
+    refused = OPEN + "C: MAIL .*\nS: 250\nC: RCPT .*\nS: 550 5.1.1 No\nC: RSET\n!close"
+    with ScriptedServer(refused, refused) as server:
+        report = send(outgoing(server.port), tmp_path, now, mail("m1"), mail("m2"), mail("m3"))
+    assert outcomes(report) == ["failed", "failed", "deferred"]
+    assert error_of(report, 2)["category"] == "disconnected"
+
+
+def test_only_the_message_whose_reply_is_missing_is_in_doubt(outgoing: Make, tmp_path: Path, now: datetime) -> None:
+    with ScriptedServer(OPEN + ONE + "!hold") as server:
+        settings = outgoing(server.port, timeout=0.3)
+        report = send(settings, tmp_path, now, mail("m1"), mail("m2"))
+    assert [result["error"]["category"] for result in report["results"]] == ["timeout", "timeout"]
+    with Outbox(Settings.from_json(settings), tmp_path, now) as outbox:
+        states = {row["message"]: row["state"] for row in outbox.queue.overview()}
+    assert states == {"m1": "in-doubt", "m2": "not-done"}
+
+
 def test_a_connection_lost_in_a_batch_is_replaced_once(outgoing: Make, tmp_path: Path, now: datetime) -> None:
     first = OPEN + ONE + "S: 250 Ok\nC: MAIL .*\nS: 421 4.4.1 Idle too long\n!close"
     second = OPEN + ONE + "S: 250 Ok" + ONE + "S: 250 Ok" + QUIT
