@@ -17,11 +17,10 @@ def seconds(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     text = str(value).strip()
-    sign = -1.0 if text.startswith("-") else 1.0
-    text = text.lstrip("+-")
-    if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text):
+    if not re.fullmatch(r"[+-]?(\d+(\.\d+)?[smhd])+", text, re.ASCII):
         raise ValueError(f'"{value}" is not a duration: write 90s, 15m, 24h, 7d or a number of seconds')
-    return sign * sum(float(number) * UNITS[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)([smhd])", text))
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text, re.ASCII)
+    return (-1.0 if text.startswith("-") else 1.0) * sum(float(number) * UNITS[unit] for number, unit in parts)
 
 
 Duration = Annotated[float, BeforeValidator(seconds)]
