@@ -121,7 +121,7 @@ def _run(
     junit_file: Path | None,
 ) -> None:
     from harness.collector import RunFacts
-    from harness.reports import jsonfile, junit
+    from harness.reports import jsonfile
     from harness.reports.atomic import check_writable
     from harness.reports.record import RunRecord
     from harness.reports.text import TextReport, make_console
@@ -164,6 +164,8 @@ def _run(
     if json_file is not None:
         jsonfile.write(json_file, record)
     if junit_file is not None:
+        from harness.reports import junit
+
         junit.write(junit_file, record)
     if outcome.signal is not None:
         sys.exit(128 + signal.Signals(outcome.signal))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from harness.reports.dialogue import dialogue
 from harness.reports.wording import failure_line, group, plain, safe
 from harness.results import Result, exit_status, summary
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 __all__ = ["TextReport", "make_console"]
 
@@ -55,6 +57,8 @@ class TextReport:
         cases = f"{selected} case{'' if selected == 1 else 's'}"
         self._say(f"mailrig: {cases}, client {', '.join(clients)}, seed {seed}{many}")
         if self._console.is_terminal and self._total > 1:
+            from rich.live import Live
+
             self._live = Live(
                 console=self._console,
                 get_renderable=self._progress,
