@@ -42,6 +42,8 @@ class ImapSession:
         self.interlude: Interlude | None = None
         self.effect: Effect | None = None
         """What the rules want of the command under way."""
+        self._words: dict[str, object] = {}
+        """Placeholders of rules' texts that the command under way has filled."""
         self.tag = ""
         self.verb = ""
         self.offered = offered_ever(connection)
@@ -136,6 +138,8 @@ class ImapSession:
         the key `rule` when they refuse."""
         effect = self.connection.consult(point, **facts)
         if effect is not None:
+            self._words = {"arg": facts.get("argument", ""), "mailbox": "", **self._words}
+            self._words.update((name, value) for name, value in facts.items() if name in ("mailbox", "size"))
             if self.effect is not None:
                 effect = Effect(f"{self.effect.rule}+{effect.rule}", [*effect.acts, *self.effect.acts])
             self.effect = effect
@@ -305,6 +309,7 @@ class ImapSession:
         cursor = Cursor(parts, utf8=self.utf8)
         self.effect = None
         self.out = []
+        self._words = {}
         try:
             self.tag = cursor.tag()
         except BadSyntaxError as error:
@@ -447,8 +452,9 @@ class ImapSession:
     def _spoken(self, effect: Effect, said: list[bytes], last: str, *, tag: str) -> bytes:
         """Untagged lines of the rule first; then the server's own data; then the rule's reply or the server's."""
         out = []
+        words = {**self._words, "tag": tag, "command": self.verb}
         for line in effect.untagged:
-            line = self.connection.text(line, tag=tag, command=self.verb)
+            line = self.connection.text(line, **words)
             out.append((line if line.startswith("* ") else f"* {line}").encode() + b"\r\n")
         act = effect.reply
         if act is None or act.reply is None:
@@ -457,7 +463,7 @@ class ImapSession:
             out += said
         end = _LINE_ENDS[act.line_end]
         for line in act.reply.splitlines():
-            line = self.connection.text(line, tag=tag, command=self.verb)
+            line = self.connection.text(line, **words)
             first = line.partition(" ")[0]
             if first in ("OK", "NO", "BAD", "PREAUTH"):
                 line = f"{tag} {line}"

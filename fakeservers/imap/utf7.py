@@ -8,7 +8,7 @@ from functools import lru_cache
 
 __all__ = ["decode", "encode"]
 
-_OUTSIDE = re.compile(r"[^\x20-\x25\x27-\x7e]+|&")
+_OUTSIDE = re.compile(r"[^\x20-\x7e]+|&")
 _SHIFTED = re.compile(rb"&([A-Za-z0-9+,]*)-")
 
 
