@@ -242,7 +242,7 @@ def test_bodystructure_of_a_nested_message() -> None:
         b'(("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "7BIT" 5 0 NIL NIL NIL NIL)'
         b'("TEXT" "HTML" ("CHARSET" "utf-8") NIL NIL "7BIT" 3 0 NIL ("ATTACHMENT" ("FILENAME" "a b.html"))'
         b' ("de" "en") NIL)'
-        b' "ALTERNATIVE" ("BOUNDARY" "in") NIL NIL NIL) 11 NIL NIL NIL NIL)'
+        b' "ALTERNATIVE" ("BOUNDARY" "in") NIL NIL NIL) 12 NIL NIL NIL NIL)'
         b' "MIXED" ("BOUNDARY" "outer") NIL NIL NIL)'
     )
 
