@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from fakeservers.actions import Send
+from fakeservers.templates import placeholders
 
 __all__ = ["MISTAKES", "REPLIES", "REPLY_KEYS", "Replies", "check_reply_keys", "encode"]
 
@@ -98,10 +99,16 @@ def encode(lines: Iterable[str], line_end: bytes = b"\r\n") -> bytes:
 
 
 class Replies:
-    """One profile's texts. `ready` holds those without placeholders as they go to the wire."""
+    """The texts of one profile for one of its hosts. `ready` holds those without placeholders as they go to the wire,
+    `varying` the placeholders of the others, less those that never change within a connection."""
 
-    __slots__ = ("ready", "texts")
+    __slots__ = ("ready", "texts", "varying")
 
-    def __init__(self, overrides: Mapping[str, str]) -> None:
-        self.texts = {**REPLIES, **overrides}
+    def __init__(self, overrides: Mapping[str, str], host: str) -> None:
+        self.texts = {key: text.replace("{host}", host) for key, text in {**REPLIES, **overrides}.items()}
         self.ready = {key: Send(encode(text.splitlines())) for key, text in self.texts.items() if "{" not in text}
+        self.varying = {
+            key: frozenset(placeholders(text)) - {"client_ip", "sp"}
+            for key, text in self.texts.items()
+            if key not in self.ready
+        }

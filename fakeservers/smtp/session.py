@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fakeservers.actions import Action, End, Send, StartTls, TlsFacts
 from fakeservers.smtp.auth import AUTH_LINE_LIMIT, Authentication, mask_command
@@ -49,8 +49,8 @@ class SmtpSession:
 
     __slots__ = (
         "_actions", "_argument", "_chunk", "_chunk_failed", "_chunk_refusal", "_chunks", "_commands", "_data",
-        "_effect", "_head", "_kept", "_locked", "_mistakes", "_over", "_overlong", "_replies", "_rules", "_shut",
-        "_size", "_starting_tls", "_uncounted", "_verb", "authentication", "binary", "connection", "delivers", "host",
+        "_effect", "_fixed", "_head", "_kept", "_locked", "_mistakes", "_over", "_overlong", "_replies", "_rules",
+        "_shut", "_size", "_starting_tls", "_uncounted", "_verb", "authentication", "binary", "connection", "delivers", "host",
         "idle", "mechanisms", "messages", "offered", "overruled", "profile", "refused", "service", "site",
     )  # fmt: skip
 
@@ -76,10 +76,11 @@ class SmtpSession:
         self.delivers = True
         self.messages = 0
         self._rules = site.rules
-        self._replies = _replies(self.profile)
+        self._replies = _replies(self.profile, self.host)
         self._locked = False
         self._actions: list[Action] = []
         self._effect: Effect | None = None
+        self._fixed: dict[str, Send] = {}
         self._kept = b""
         self._head = b""
         self._overlong = 0
@@ -210,6 +211,9 @@ class SmtpSession:
             self.consult("smtp.unknown", command=self._verb.lower(), argument=argument)
             self.say("unknown" if verb_word else "line")
         else:
+            if is_auth:
+                # A reply that repeats the argument must not repeat a password.
+                self._argument = argument.partition(" ")[0]
             self._command(verb, argument)
 
     def _command(self, verb: Verb, argument: str) -> None:
@@ -354,11 +358,19 @@ class SmtpSession:
         else:
             self._mistakes = 0
         if effect is None:
-            self._actions.append(self._replies.ready.get(key) or Send(self._words(key, values)))
+            self._actions.append(self._replies.ready.get(key) or self._fixed.get(key) or self._make(key, values))
         else:
             self._around(effect, b"" if effect.reply is not None else self._words(key, values))
         if key == "unknown.too-many":
             self.leave()
+
+    def _make(self, key: str, values: dict[str, object]) -> Send:
+        """A reply with its placeholders filled; kept where they stay as they are for the whole connection."""
+        reply = Send(self._words(key, values))
+        varying = self._replies.varying.get(key)
+        if varying is not None and varying <= (self.connection.variables or {}).keys():
+            self._fixed[key] = reply
+        return reply
 
     def say_bytes(self, answer: bytes, *, secret: bool = False) -> None:
         """Reply with `answer` as it is, unless a rule has another."""
@@ -475,6 +487,12 @@ class SmtpSession:
             self._data = DataReader(self.profile.size_limit)
 
     @property
+    def _declared_8bit(self) -> bool:
+        envelope = self._commands.envelope
+        bodies = ("BODY=8BITMIME", "BODY=BINARYMIME")
+        return envelope.smtp_utf8 or any(option.upper() in bodies for option in envelope.mail_options)
+
+    @property
     def in_bdat(self) -> bool:
         return bool(self._chunks) or self._chunk_failed
 
@@ -524,6 +542,8 @@ class SmtpSession:
         for name in found:
             connection.event(f"the message has a {name.replace('-', ' ')}", {"event": name})
         envelope = self._commands.envelope
+        if not (content.isascii() or self._declared_8bit):
+            connection.event("the message has octets over 127, and nobody said so", {"event": "undeclared-8bit"})
         self.messages += 1
         self._size = len(content)
         self.refused = False
@@ -561,14 +581,15 @@ def _offers(keywords: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]
     return frozenset(names), tuple(dict.fromkeys(mechanisms))
 
 
-_compiled: dict[int, tuple[Any, Replies]] = {}
+_compiled: dict[tuple[int, str], tuple[SmtpProfile, Replies]] = {}
+_COMPILED_LIMIT = 64
 
 
-def _replies(profile: SmtpProfile) -> Replies:
-    """The profile's replies, made ready once for all its connections."""
-    known = _compiled.get(id(profile))
+def _replies(profile: SmtpProfile, host: str) -> Replies:
+    """The profile's replies, made ready once for all connections to `host`."""
+    known = _compiled.get((id(profile), host))
     if known is None or known[0] is not profile:
-        if len(_compiled) > 64:
+        if len(_compiled) >= _COMPILED_LIMIT:
             _compiled.clear()
-        known = _compiled[id(profile)] = (profile, Replies(profile.replies))
+        known = _compiled[id(profile), host] = (profile, Replies(profile.replies, host))
     return known[1]

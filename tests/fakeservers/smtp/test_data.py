@@ -117,6 +117,18 @@ def test_irregular_text_is_kept_and_noted(content: bytes, names: list[str]) -> N
     assert [name for name in ("bare-lf", "bare-cr", "long-line") if dialogue.events(name)] == names
 
 
+@pytest.mark.parametrize(
+    ("parameters", "content", "noted"),
+    [("", b"\xe4", True), (" BODY=7BIT", b"\xe4", True), (" body=8bitmime", b"\xe4", False), (" SMTPUTF8", b"\xe4", False),
+     ("", b"a", False)],
+)  # fmt: skip
+def test_octets_over_127_without_8bitmime_are_noted(parameters: str, content: bytes, noted: bool) -> None:
+    dialogue = hello()
+    dialogue.say(f"MAIL FROM:<a@b.example>{parameters}", f"RCPT TO:<{ALICE}>", "DATA")
+    assert dialogue.send(content + b"\r\n.\r\n").startswith("250")
+    assert bool(dialogue.events("undeclared-8bit")) == noted
+
+
 def test_a_message_over_the_limit_is_read_to_its_end() -> None:
     dialogue = hello(generic(size_limit=1000))
     dialogue.mail()
