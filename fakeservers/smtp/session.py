@@ -50,8 +50,8 @@ class SmtpSession:
     __slots__ = (
         "_actions", "_argument", "_chunk", "_chunk_failed", "_chunk_refusal", "_chunks", "_commands", "_data",
         "_effect", "_fixed", "_head", "_kept", "_locked", "_mistakes", "_over", "_overlong", "_replies", "_rules",
-        "_shut", "_size", "_starting_tls", "_uncounted", "_verb", "authentication", "binary", "connection", "delivers", "host",
-        "idle", "mechanisms", "messages", "offered", "overruled", "profile", "refused", "service", "site",
+        "_shut", "_size", "_starting_tls", "_uncounted", "_verb", "authentication", "binary", "connection", "delivers",
+        "host", "idle", "mechanisms", "messages", "offered", "overruled", "profile", "refused", "service", "site",
     )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:

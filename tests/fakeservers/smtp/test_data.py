@@ -119,9 +119,14 @@ def test_irregular_text_is_kept_and_noted(content: bytes, names: list[str]) -> N
 
 @pytest.mark.parametrize(
     ("parameters", "content", "noted"),
-    [("", b"\xe4", True), (" BODY=7BIT", b"\xe4", True), (" body=8bitmime", b"\xe4", False), (" SMTPUTF8", b"\xe4", False),
-     ("", b"a", False)],
-)  # fmt: skip
+    [
+        ("", b"\xe4", True),
+        (" BODY=7BIT", b"\xe4", True),
+        (" body=8bitmime", b"\xe4", False),
+        (" SMTPUTF8", b"\xe4", False),
+        ("", b"a", False),
+    ],
+)
 def test_octets_over_127_without_8bitmime_are_noted(parameters: str, content: bytes, noted: bool) -> None:
     dialogue = hello()
     dialogue.say(f"MAIL FROM:<a@b.example>{parameters}", f"RCPT TO:<{ALICE}>", "DATA")
