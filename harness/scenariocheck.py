@@ -72,8 +72,6 @@ def _act_problems(act: Act, path: Where, reached: Iterable[str]) -> Iterator[Pro
     for key in ("certificate", "handshake"):
         if getattr(act, key) is not None and not any(point.endswith(".tls") for point in reached):
             yield [*path, key, KEY], f"{key} acts only at a TLS handshake: smtp.tls, imap.tls or pop3.tls"
-    if act.deliver is not None and "smtp.message" not in reached:
-        yield [*path, "deliver", KEY], "deliver acts only at smtp.message"
 
 
 def _file_name(case: Case) -> list[FileError]:
@@ -193,12 +191,18 @@ class _Check:
             for index, step in enumerate(self.scenario.steps):
                 own = getattr(step, "settings", {}).get(section, {})
                 if step.action in USED[section] and "service" not in own:
-                    have = ", ".join(self.profile.services)
-                    yield (
-                        ["steps", index],
-                        f"{self.profile.name} recommends no {section} service: set settings.{section}.service ({have})",
-                    )
+                    yield ["steps", index], self.no_service(section)
                     return
+
+    def no_service(self, section: str) -> str:
+        protocols = ("smtp",) if section == "outgoing" else ("imap", "pop3")
+        usable = [service for service in self.profile.services if SERVICES[service][0] in protocols]
+        if not usable:
+            return f"{self.profile.name} has no {section} service"
+        return (
+            f"{self.profile.name} recommends no {section} service: set settings.{section}.service to one of "
+            + ", ".join(usable)
+        )
 
     # --- steps
 
