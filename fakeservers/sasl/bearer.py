@@ -15,7 +15,8 @@ SCOPE = "https://mail.google.com/"
 
 class _Bearer:
     """A token is right when it is in `Account.tokens`, expired when in the account property `expired_tokens`; the
-    property `tokens_refused` makes every token wrong. A token that is refused gets a challenge with the error as JSON; the client answers it, then the exchange fails."""
+    property `tokens_refused` makes every token wrong. A token that is refused gets a challenge with the error as JSON;
+    the client answers it, then the exchange fails."""
 
     mechanism = ""
     client_first = True

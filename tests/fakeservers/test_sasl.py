@@ -433,3 +433,28 @@ def test_apop_digest_is_plain_md5() -> None:
     where = context()
     digest = hashlib.md5(b"<1@x>secret").hexdigest().encode()
     assert apop(where.store, where.secrets, b"<1@x>", "alice@example.test", digest).result == "right"
+
+
+def test_an_account_whose_tokens_are_refused() -> None:
+    where = bearer_context()
+    where.store.accounts["alice@example.test"].properties["tokens_refused"] = True
+    made = exchange("XOAUTH2", where)
+    assert isinstance(made.step(f"user=alice@example.test\x01auth=Bearer {TOKEN}\x01\x01".encode()), Challenge)
+    assert result(made.step(b"")) == "wrong"
+
+
+def test_a_refusal_without_a_challenge_and_a_prefix_before_the_name() -> None:
+    plain = bearer_context()
+    where = Context(
+        store=plain.store,
+        secrets=plain.secrets,
+        random=plain.random,
+        host=plain.host,
+        now=plain.now,
+        bearer_error=b"",
+        prefix="recent:",
+    )
+    assert result(run("XOAUTH2", where, b"user=alice@example.test\x01auth=Bearer x\x01\x01")) == "wrong"
+    said = run("PLAIN", where, b"\0recent:alice@example.test\0secret")
+    assert said == Outcome("right", "recent:alice@example.test", plain.store.account("alice@example.test"))
+    assert result(run("PLAIN", plain, b"\0recent:alice@example.test\0secret")) == "unknown-user"
