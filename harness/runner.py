@@ -253,7 +253,7 @@ class _Course:
         crashed = self.arm()
         reply = silence = invalid = None
         try:
-            reply = self.client.ask(step.action, request, step.limit or STEP_LIMIT + 3 * timeout)
+            reply = self.client.ask(step.action, request, step.limit or self.scenario.limit or STEP_LIMIT + 3 * timeout)
         except ClientSilent as error:
             silence = str(error)
         except ClientFailed as error:

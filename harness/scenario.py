@@ -253,6 +253,7 @@ class Scenario(Part):
     needs: list[Feature] = Field(default=[], description="features beyond those that steps and settings imply")
     given: Given = Given()
     settings: dict[Section, dict[str, Any]] = Field(default={}, description="over the profile's recommended ones")
+    limit: Duration | None = Field(default=None, description="real seconds in which each reply must come")
     steps: list[Step] = Field(min_length=1)
     expect: ClosingExpect | None = None
 

@@ -7,8 +7,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
@@ -39,7 +41,8 @@ def run_cases(
 ) -> Outcome:
     """Run the cases with pytest; `workers` is a number or `auto`, 0 runs them in this process."""
     outcome = Outcome()
-    plugin = _RunPlugin(facts, outcome, on_result)
+    if not cases:
+        return outcome
     home = cache_folder() / "run"
     home.mkdir(parents=True, exist_ok=True)
     ini = home / "pytest.ini"
@@ -53,9 +56,9 @@ def run_cases(
     if workers != "0":
         arguments += ["-pxdist.plugin", f"-n{workers}", "-pharness.session_worker"]
     arguments += list(dict.fromkeys(str(case.file.resolve()) for case in cases))
-    with _sealed_environment(), _signals(outcome):
+    with _sealed_environment(), _signals(outcome), TemporaryDirectory(prefix="mailrig-pids-") as pids:
         try:
-            status = pytest.main(arguments, plugins=[plugin])
+            status = pytest.main(arguments, plugins=[_RunPlugin(facts, outcome, on_result, Path(pids))])
         except KeyboardInterrupt:
             status = pytest.ExitCode.INTERRUPTED
     if status == pytest.ExitCode.INTERRUPTED and outcome.signal is None:
@@ -83,17 +86,24 @@ def _account_for(cases: list[Case], facts: RunFacts, outcome: Outcome, on_result
 class _RunPlugin:
     """Gives pytest the run's facts, takes the results from its reports."""
 
-    def __init__(self, facts: RunFacts, outcome: Outcome, on_result: Callable[[Result], None]) -> None:
+    def __init__(self, facts: RunFacts, outcome: Outcome, on_result: Callable[[Result], None], pids: Path) -> None:
         self._facts = facts
         self._outcome = outcome
         self._on_result = on_result
+        self._pids = pids
 
     def pytest_configure(self, config: pytest.Config) -> None:
         config.stash[RUN] = self._facts
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        node.workerinput["mailrig"] = self._facts.to_plain()
+        node.workerinput["mailrig"] = {**self._facts.to_plain(), "pids": str(self._pids)}
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """A worker that waits for a client would wait on: tell it too."""
+        for file in self._pids.iterdir():
+            with suppress(OSError):
+                os.kill(int(file.name), signal.SIGTERM)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, Any, Any]:
@@ -108,6 +118,9 @@ class _RunPlugin:
         elif report.failed:
             # A defect of the harness, not a verdict: pytest's own account of it is the reason.
             self._take(Result(_id_of(report.nodeid), "", self._facts.names[0], [], "error", 0.0, str(report.longrepr)))
+
+    def pytest_internalerror(self, excrepr: Any) -> None:
+        self._outcome.trouble = str(excrepr)
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:

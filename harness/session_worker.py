@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Generator
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -17,6 +21,13 @@ def pytest_configure(config: pytest.Config) -> None:
     handed = getattr(config, "workerinput", {}).get("mailrig")
     if handed is not None:
         config.stash[RUN] = RunFacts.from_plain(handed)
+        signal.signal(signal.SIGTERM, _stop)
+        # Where the controller looks for whom to stop when it is interrupted.
+        (Path(handed["pids"]) / str(os.getpid())).touch()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.hookimpl(wrapper=True)

@@ -58,6 +58,8 @@ class _Process:
             raise ClientFailed(f"cannot start {words[0]!r}: {error.strerror or error}") from None
         self._killed = False
         self.answered = False
+        self.busy = False
+        """It owes a reply; then there is no good order to end it in."""
         self.lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         """Its replies; None when there will be no more."""
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -102,6 +104,8 @@ class _Process:
     def end(self) -> int:
         """Close its input and wait; killed if it stays. Returns the exit status."""
         self._requests.put(None)
+        if self.busy:
+            self._popen.kill()
         try:
             return self._popen.wait(CLOSE_LIMIT)
         except subprocess.TimeoutExpired:
@@ -163,12 +167,15 @@ class CommandClient:
 
     def _answer(self, process: _Process, line: bytes, deadline: float, limit: float) -> bytes | None:
         """The program's next line; None when it has ended."""
+        process.busy = True
         process.say(line)
         try:
-            return process.lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            answer = process.lines.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             self._gone(process, kill=True)
             raise ClientSilent(f"no reply within {limit:g} s") from None
+        process.busy = False
+        return answer
 
     def _parsed(self, answer: bytes, number: int, action: str, process: _Process) -> dict[str, Any]:
         shown = answer[:200].decode("utf-8", "replace").rstrip("\n")

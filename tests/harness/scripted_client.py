@@ -8,7 +8,7 @@ import sys
 import time
 
 MANNER = sys.argv[1] if len(sys.argv) > 1 else "good"
-HELLO = {"protocol": 1, "name": "scripted", "version": "1.2", "features": ["send", "queue"]}
+HELLO = {"protocol": 1, "name": "scripted", "version": "1.2", "features": ["send", "queue", "starttls"]}
 
 
 def say(reply: object) -> None:
@@ -29,6 +29,9 @@ def main() -> None:
             continue
         reply: dict[str, object] = {"id": request["id"], "results": [], "rate_limited_until": None, "pid": os.getpid()}
         match MANNER:
+            case "hangs":
+                with open(sys.argv[2], "w", encoding="utf-8"):
+                    time.sleep(600)
             case "silent":
                 time.sleep(600)
             case "dies":

@@ -31,7 +31,7 @@ def opened() -> Iterator[Opener]:
 
 def test_hello_tells_who_it_is(opened: Opener) -> None:
     client = opened()
-    assert (client.name, client.version, client.features) == ("scripted", "1.2", ["send", "queue"])
+    assert (client.name, client.version, client.features) == ("scripted", "1.2", ["send", "queue", "starttls"])
 
 
 def test_requests_go_one_after_another_to_one_process(opened: Opener) -> None:
