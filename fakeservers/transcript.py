@@ -129,7 +129,7 @@ def _aligned(raw: bytes) -> set[bytes]:
         head = (0, 2, 3)[shift]
         tail = len(encoded) - (0, 3, 2)[(shift + len(raw)) % 3]
         forms.add(encoded[head:tail])
-    return {form for form in forms if len(form) >= 8}
+    return forms
 
 
 class Transcript:
