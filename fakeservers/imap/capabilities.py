@@ -6,7 +6,16 @@ from functools import lru_cache
 
 from fakeservers.connection import Connection
 
-__all__ = ["advertised", "login_needs_tls", "offered_ever"]
+__all__ = ["BUILT", "advertised", "login_needs_tls", "offered_ever"]
+
+BUILT = frozenset(
+    {
+        "IMAP4", "IMAP4REV1", "LITERAL+", "LITERAL-", "SASL-IR", "ID", "ENABLE", "IDLE", "NAMESPACE", "UIDPLUS", "MOVE",
+        "CHILDREN", "UNSELECT", "STARTTLS", "LOGINDISABLED", "AUTH", "ESEARCH", "WITHIN", "CONDSTORE", "LIST-EXTENDED",
+        "LIST-STATUS", "SPECIAL-USE", "STATUS=SIZE", "QUOTA", "UTF8=ACCEPT", "APPENDLIMIT", "XLIST",
+    }
+)  # fmt: skip
+"""Capabilities that work here, those with a value by what stands before `=` (UTF8=ACCEPT and STATUS=SIZE whole)."""
 
 
 def login_needs_tls(connection: Connection) -> bool:

@@ -28,6 +28,7 @@ class Manners:
     no_keywords: bool = _option(False, "clients cannot make keywords: no \\* in PERMANENTFLAGS")
     exists_first: bool = _option(False, "SELECT says EXISTS and RECENT before FLAGS")
     bare_highestmodseq: bool = _option(False, "the HIGHESTMODSEQ code of SELECT has no text behind it")
+    fetch_modseq_always: bool = _option(False, "with CONDSTORE every FETCH response carries MODSEQ, not only changes")
     copyuid_tagged_for_move: bool = _option(False, "COPYUID of MOVE stands in the tagged OK")
     special_use_always: bool = _option(False, "LIST shows special-use attributes though SPECIAL-USE is not offered")
     list_root_name: bool = _option(False, "LIST of the root names it by the delimiter rather than by nothing")

@@ -48,6 +48,7 @@ DEFAULTS: Mapping[str, str] = {
     # messages
     "append.ok": "OK {code}APPEND completed",
     "append.too-big": "NO [TOOBIG] Literal is too big",
+    "append.malformed": "BAD Lines of the message must end in CRLF",
     "literal.continue": "+ Ready for literal data",
     "copy.ok": "OK {code}COPY completed",
     "move.ok": "OK {code}MOVE completed",
@@ -68,7 +69,9 @@ DEFAULTS: Mapping[str, str] = {
     "bad.too-many": "BYE Too many bad commands",
     "bad.line": "BAD Command line is too long",
     "bad.sequence": "BAD Invalid message sequence number",
-    "quota.root": "NO No such quota root",
+    "quota.root": "NO [NONEXISTENT] No such quota root",
+    "quota.set": "NO [NOPERM] Quotas cannot be changed",
+    "quota.exceeded": "NO [OVERQUOTA] Mailbox is full",
 }
 _COMMANDS = (
     "append", "authenticate", "capability", "check", "close", "compress", "copy", "create", "delete", "enable",

@@ -81,6 +81,8 @@ def parse_program(cursor: Cursor, session: ImapSession) -> Program:
     assert session.selected is not None
     reading = _Reading(cursor, session, session.selected)
     if cursor.text[cursor.at : cursor.at + 8].upper() == b"CHARSET ":
+        if session.utf8:
+            cursor.fail("no CHARSET after ENABLE UTF8=ACCEPT")
         cursor.at += 8
         reading.charset = _charset(cursor.astring())
         reading.charset_given = True
@@ -121,6 +123,21 @@ def _list(reading: _Reading) -> list[Test]:
     if not tests:
         reading.cursor.fail("a search key")
     return tests
+
+
+def _age(older: bool) -> Callable[[_Reading], Test]:
+    """OLDER / YOUNGER SP seconds (RFC 5032)"""
+
+    def key(reading: _Reading) -> Test:
+        if not reading.session.offers("WITHIN"):
+            reading.cursor.fail("a search key that this server knows")
+        reading.cursor.space()
+        limit = reading.session.site.clock.now() - reading.cursor.number()
+        if older:
+            return Test(1, lambda seq, message: message.received <= limit)
+        return Test(1, lambda seq, message: message.received >= limit)
+
+    return key
 
 
 def _argument(reading: _Reading) -> Test:
@@ -318,6 +335,7 @@ _KEYS: dict[str, Callable[[_Reading], Test]] = {
     "NEW": _new,
     "NOT": _not,
     "OLD": _recent(False),
+    "OLDER": _age(True),
     "ON": _date(_day_of, 1, "on"),
     "OR": _or,
     "RECENT": _recent(True),
@@ -331,4 +349,5 @@ _KEYS: dict[str, Callable[[_Reading], Test]] = {
     "TO": _field(b"to"),
     "UID": _uid,
     "UNKEYWORD": _keyword(False),
+    "YOUNGER": _age(False),
 }

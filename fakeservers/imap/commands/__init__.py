@@ -27,12 +27,13 @@ LACKED: Mapping[str, str] = {
 
 def commands() -> Mapping[str, type[Command]]:
     """Every command by its name."""
-    from fakeservers.imap.commands import any, idling, listing, login, mailboxes, messages, searching, selecting
+    from fakeservers.imap.commands import any, idling, listing, login, mailboxes, messages, quota, searching, selecting
 
     kinds: list[type[Command]] = [
         any.Capability, any.Id, any.Logout, any.Noop,
         idling.Enable, idling.Idle,
-        listing.List, listing.Lsub, listing.Namespace, listing.Status,
+        listing.List, listing.Lsub, listing.Namespace, listing.Status, listing.Xlist,
+        quota.GetQuota, quota.GetQuotaRoot, quota.SetQuota,
         login.Authenticate, login.Login, login.StartTlsCommand,
         mailboxes.Create, mailboxes.Delete, mailboxes.Rename, mailboxes.Subscribe, mailboxes.Unsubscribe,
         messages.Append, messages.Copy, messages.Fetch, messages.Move, messages.Store,

@@ -1,4 +1,4 @@
-"""LIST, LSUB, STATUS, NAMESPACE (RFC 3501 6.3.8-6.3.10, RFC 2342, CHILDREN: RFC 3348, SPECIAL-USE: RFC 6154)."""
+"""LIST, LSUB, STATUS, NAMESPACE (RFC 3501 6.3.8-6.3.10, RFC 2342, LIST-EXTENDED: RFC 5258, LIST-STATUS: RFC 5819)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fakeservers.mailstore import Account, Mailbox
 if TYPE_CHECKING:
     from fakeservers.imap.session import ImapSession
 
-__all__ = ["List", "Lsub", "Namespace", "Status", "wire_name"]
+__all__ = ["List", "Lsub", "Namespace", "Status", "Xlist", "wire_name"]
 
 SPECIAL_USE = frozenset({"\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash", "\\Important"})
 
@@ -35,33 +35,92 @@ def _octets(session: ImapSession, name: str) -> bytes:
     return utf7.encode(name)
 
 
+_SELECTIONS = {"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"}
+_RETURNS = {"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"}
+
+
 class List(Command):
-    """LIST SP mailbox SP list-mailbox"""
+    """LIST [SP select-options] SP mailbox SP patterns [SP "RETURN" SP return-options] (RFC 5258 6)"""
 
     name = "LIST"
     states = LOGGED_IN
 
     def parse(self, cursor: Cursor, session: ImapSession) -> None:
         cursor.space()
+        self.selections: list[str] = []
+        self.returns: list[str] = []
+        self.status: list[str] = []
+        extended = self.name == "LIST" and any(map(session.offers, ("LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE")))
+        self.extended = extended and cursor.peek(b"(")
+        if self.extended:
+            self.selections = cursor.parenthesized(cursor.word)
+            if not _SELECTIONS.issuperset(self.selections) or self.selections == ["RECURSIVEMATCH"]:
+                cursor.fail("selection options that go together")
+            cursor.space()
         self.reference = cursor.astring()
         cursor.space()
-        self.patterns = [cursor.list_pattern()]
+        if extended and cursor.peek(b"("):
+            self.extended = True
+            self.patterns = cursor.parenthesized(cursor.list_pattern)
+        else:
+            self.patterns = [cursor.list_pattern()]
+        if extended and cursor.more():
+            self.extended = True
+            if cursor.word() != "RETURN":
+                cursor.fail("RETURN")
+            cursor.space()
+            cursor.parenthesized(lambda: self._return_option(cursor, session))
+
+    def _return_option(self, cursor: Cursor, session: ImapSession) -> None:
+        word = cursor.word()
+        if word == "STATUS" and session.offers("LIST-STATUS"):
+            cursor.space()
+            self.status = cursor.parenthesized(lambda: status_item(cursor, session))
+        elif word in _RETURNS:
+            self.returns.append(word)
+        else:
+            cursor.fail("a known return option")
 
     def facts(self, session: ImapSession) -> dict[str, object]:
-        return {"mailbox": self.patterns[0].decode("utf-8", "replace")}
+        return {"mailbox": self.patterns[0].decode("utf-8", "replace") if self.patterns else ""}
 
     def run(self, session: ImapSession) -> Answer:
         account = account_of(session)
-        if self.patterns == [b""]:
+        key = f"{self.name.lower()}.ok"
+        if self.patterns == [b""] and not self.extended:
             session.out.append(self._root(session, account))
-            return Answer(f"{self.name.lower()}.ok")
+            return Answer(key)
         tests = [matcher(self.reference + pattern, account.delimiter.encode()) for pattern in self.patterns]
         parents = _parents(account)
-        for mailbox in list(account.mailboxes.values()):
-            name = _octets(session, mailbox.name)
-            if any(test(name) for test in tests):
-                session.out.append(self.line(session, mailbox.name, attributes(session, mailbox, parents)))
-        return Answer(f"{self.name.lower()}.ok")
+        names = list(account.mailboxes)
+        if "SUBSCRIBED" in self.selections:
+            names += [name for name in account.subscriptions if name not in account.mailboxes]
+        for name in names:
+            octets = _octets(session, name)
+            if any(test(octets) for test in tests):
+                self._say(session, account, name, parents)
+        return Answer(key)
+
+    def _say(self, session: ImapSession, account: Account, name: str, parents: frozenset[str]) -> None:
+        mailbox = account.mailbox(name)
+        wants_special = "SPECIAL-USE" in self.returns or "SPECIAL-USE" in self.selections
+        flags = ["\\NonExistent"] if mailbox is None else attributes(session, mailbox, parents, special=wants_special)
+        subscribed = name in account.subscriptions
+        below = ""
+        if "SUBSCRIBED" in self.selections:
+            prefix = name + account.delimiter
+            inferior = any(each.startswith(prefix) for each in account.subscriptions)
+            if "RECURSIVEMATCH" in self.selections and inferior:
+                below = ' ("CHILDINFO" ("SUBSCRIBED"))'
+            if not (subscribed or below):
+                return
+        if "SPECIAL-USE" in self.selections and not SPECIAL_USE & set(flags):
+            return
+        if subscribed and "SUBSCRIBED" in (*self.selections, *self.returns):
+            flags.append("\\Subscribed")
+        session.out.append(self.line(session, name, flags, below))
+        if self.status and mailbox is not None and "\\Noselect" not in flags:
+            session.out.append(status_line(session, mailbox, self.status))
 
     def _root(self, session: ImapSession, account: Account) -> bytes:
         root = account.delimiter if session.manners.list_root_name else ""
@@ -71,14 +130,29 @@ class List(Command):
             root.encode(),
         )
 
-    def line(self, session: ImapSession, name: str, flags: list[str]) -> bytes:
+    def line(self, session: ImapSession, name: str, flags: list[str], more: str = "") -> bytes:
         delimiter = quoted(account_of(session).delimiter.encode())
-        return b"* %b (%b) %b %b\r\n" % (
-            self.name.encode(),
-            " ".join(flags).encode(),
-            delimiter,
-            wire_name(session, name),
-        )
+        said = wire_name(session, name)
+        return b"* %b (%b) %b %b%b\r\n" % (
+            self.name.encode(), " ".join(flags).encode(), delimiter, said, more.encode(),
+        )  # fmt: skip
+
+
+_XLIST = {"\\All": "\\AllMail", "\\Flagged": "\\Starred", "\\Junk": "\\Spam"}
+
+
+class Xlist(List):
+    """Google's LIST from before RFC 6154, with its own names for special uses."""
+
+    name = "XLIST"
+    capability = "XLIST"
+
+    def _say(self, session: ImapSession, account: Account, name: str, parents: frozenset[str]) -> None:
+        mailbox = account.mailboxes[name]
+        flags = [_XLIST.get(flag, flag) for flag in attributes(session, mailbox, parents, special=True)]
+        if name == "INBOX":
+            flags, name = [*flags, "\\Inbox"], "Inbox"
+        session.out.append(self.line(session, name, sorted(flags)))
 
 
 def _parents(account: Account) -> frozenset[str]:
@@ -88,10 +162,10 @@ def _parents(account: Account) -> frozenset[str]:
     )
 
 
-def attributes(session: ImapSession, mailbox: Mailbox, parents: frozenset[str]) -> list[str]:
+def attributes(session: ImapSession, mailbox: Mailbox, parents: frozenset[str], *, special: bool = False) -> list[str]:
     """A mailbox's attributes in alphabetical order."""
     found = set(mailbox.attributes) - {"\\HasChildren", "\\HasNoChildren"}
-    if not (session.offers("SPECIAL-USE") or session.manners.special_use_always):
+    if not (special or session.offers("SPECIAL-USE") or session.manners.special_use_always):
         found -= SPECIAL_USE
     if session.offers("CHILDREN") or session.offers("LIST-EXTENDED"):
         found.add("\\HasChildren" if mailbox.name in parents else "\\HasNoChildren")

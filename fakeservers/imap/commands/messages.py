@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fakeservers.imap.command import LOGGED_IN, SELECTED, Answer, Command, RefusedError
 from fakeservers.imap.commands.mailboxes import account_of
+from fakeservers.imap.commands.quota import check_room
 from fakeservers.imap.cursor import BadSyntaxError, Cursor
 from fakeservers.imap.fetch import Item, parse_items
 from fakeservers.imap.selected import Selected
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from fakeservers.imap.session import ImapSession
 
 __all__ = ["Append", "Copy", "Fetch", "Move", "Store"]
+
+
+_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
 def target(session: ImapSession, name: str) -> Mailbox:
@@ -50,15 +55,27 @@ class Append(Command):
         if cursor.peek(b'"'):
             self.date = cursor.date_time()
             cursor.space()
-        self.content = cursor.literal()
+        self.content = self._message(cursor, session)
         if b"\0" in self.content:
             cursor.fail("a message without NUL")
+
+    def _message(self, cursor: Cursor, session: ImapSession) -> bytes:
+        """literal / "UTF8" SP "(" literal8 ")" (RFC 6855 4)"""
+        if not (session.utf8 and cursor.text[cursor.at : cursor.at + 6].upper() == b"UTF8 ("):
+            return cursor.literal()
+        cursor.at += 6
+        content = cursor.literal()
+        cursor.expect(b")")
+        return content
 
     def facts(self, session: ImapSession) -> dict[str, object]:
         return {"mailbox": self.mailbox, "size": len(self.content)}
 
     def run(self, session: ImapSession) -> Answer:
         mailbox = target(session, self.mailbox)
+        check_room(session, len(self.content))
+        if session.manners.append_needs_crlf and _BARE.search(self.content):
+            raise RefusedError("append.malformed")
         received, zone = self.date or (session.site.clock.now(), 0)
         message = mailbox.add(
             Message(self.content, flags=known_flags(mailbox, self.flags), received=received, zone=zone)
@@ -124,7 +141,9 @@ class Fetch(_OnMessages):
         writers = [item.write for item in wanted]
         if self.uid and "UID" not in names:
             writers.insert(0, lambda view, message: b"UID %d" % message.uid)
-        if (self.changed_since or session.condstore) and "MODSEQ" not in names:
+        always = session.condstore and session.manners.fetch_modseq_always
+        if (self.changed_since or always) and "MODSEQ" not in names:
+            names.add("MODSEQ")
             writers.append(lambda view, message: b"MODSEQ (%d)" % message.modseq)
         seen: set[int] = set()
         if any(item.sees for item in wanted) and not view.read_only:
@@ -139,6 +158,8 @@ class Fetch(_OnMessages):
             data = [write(view, message) for write in writers]
             if seen and message.uid in seen:
                 data.append(b"FLAGS " + view.flags(message))
+                if session.condstore and "MODSEQ" not in names:
+                    data.append(b"MODSEQ (%d)" % message.modseq)
             out.append(b"* %d FETCH (%b)\r\n" % (seq, b" ".join(data)))
         return Answer("fetch.ok")
 

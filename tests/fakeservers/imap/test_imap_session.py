@@ -470,3 +470,32 @@ def test_deep_nesting_is_refused() -> None:
     assert session.tagged("SEARCH " + "(" * 5000 + "ALL" + ")" * 5000).startswith("BAD")
     assert session.tagged("SEARCH " + "NOT " * 5000 + "ALL").startswith("BAD")
     assert session.tagged("FETCH 1:* " + "(" * 5000).startswith("BAD")
+
+
+def test_a_full_mailbox_refuses_mail() -> None:
+    server = Server()
+    account = server.host.store.account(ALICE)
+    assert account is not None
+    account.properties["quota"] = 4096
+    session = server.login()
+    assert session.ok(f"APPEND INBOX {{3000+}}\r\n{'x' * 3000}")
+    assert session.tagged(f"APPEND INBOX {{3000+}}\r\n{'x' * 3000}").startswith("NO [OVERQUOTA]")
+    assert session.data('GETQUOTA ""') == ['* QUOTA "" (STORAGE 2 4)']
+
+
+def test_xlist_names_special_uses_its_own_way() -> None:
+    server = Server(with_imap("gmail", options={}).model_copy(update={"unimplemented": []}))
+    said = server.session("imaps", tls=True)
+    assert said.ok(f"LOGIN {ALICE} secret")
+    listed = said.data('XLIST "" "*"')
+    assert '* XLIST (\\HasNoChildren \\Inbox) "/" Inbox' in listed
+    assert '* XLIST (\\AllMail \\HasNoChildren) "/" "[Gmail]/All Mail"' in listed
+
+
+def test_search_by_age() -> None:
+    server = Server()
+    server.fill(MAIL)
+    server.host.clock.advance(100)
+    session = server.login("INBOX")
+    assert session.data("SEARCH OLDER 100") == ["* SEARCH 1"]
+    assert session.data("SEARCH YOUNGER 99") == ["* SEARCH"]
