@@ -32,6 +32,8 @@ class Trust:
         except (OSError, ssl.SSLError) as error:
             raise MailError("config", f"the CA file {self.ca_file} cannot be used: {_reason(error)}") from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A certificate without a subjectAltName names nobody (RFC 9525 6.3).
+        context.hostname_checks_common_name = False
         if self.pinned_sha256:
             # The pin is checked by `verify_pin` before a byte is sent over the session.
             context.check_hostname = False
