@@ -23,6 +23,7 @@ __all__ = ["ImapSession"]
 _LONGEST_LINE: Final = 16 * 1024 * 1024
 _LOGOUT_PATIENCE: Final = 2.0
 _TEXTLESS: Final = re.compile(rb"\S+ (?:OK|NO|BAD|BYE|PREAUTH)")
+_KEYWORD: Final = re.compile(rb"(?:\*|[A-Za-z0-9]+) (?:\d+ )?([A-Za-z-]+)")
 
 
 class _Connection(imaplib.IMAP4):
@@ -51,8 +52,10 @@ class _Connection(imaplib.IMAP4):
     def readline(self) -> bytes:
         line = self._wire.read_line(_LONGEST_LINE)
         self._wire.dialogue.add("S", line.decode("utf-8", "replace").rstrip("\r\n"))
-        # imaplib gives up on a bare line feed and on a response without text; there is no reason to.
+        # imaplib gives up on a bare line feed, on small letters and on a response without text; there is no reason to.
         text = line.rstrip(b"\r\n")
+        if found := _KEYWORD.match(text):
+            text = text[: found.start(1)] + found[1].upper() + text[found.end(1) :]
         return (text + b" " if _TEXTLESS.fullmatch(text) else text) + b"\r\n"
 
     def send(self, data: Any) -> None:
@@ -363,7 +366,8 @@ class ImapSession:
             words = _words(error)
             known = login_error(words, self._now)
             if known.category == "authentication":
-                lost = "BYE" in str(error) or "EOF" in str(error) or "socket error" in str(error)
+                bye = self._optional_client is not None and "BYE" in self._optional_client._imap.untagged_responses
+                lost = bye or "BYE" in str(error) or "EOF" in str(error) or "socket error" in str(error)
                 known = MailError("disconnected" if lost else "protocol", f"{command}: {words}")
             raise self._redacted(known) from None
         except IMAPClientError as error:
