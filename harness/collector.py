@@ -10,7 +10,7 @@ import pytest
 
 from fakeservers.yamlfile import FileError
 from harness.casefile import Case, load_cases
-from harness.drivers import Client, open_client
+from harness.drivers import Client, ClientFailed, ClientSilent, open_client
 from harness.results import Result
 from harness.runner import run_case
 
@@ -50,10 +50,18 @@ class ClientPool:
     def __init__(self, command: str | None) -> None:
         self._command = command
         self._open: dict[str, Client] = {}
+        self._failed: dict[str, str] = {}
 
     def get(self, name: str) -> Client:
+        """Raises ClientFailed; a client that could not be greeted once is not tried again."""
+        if name in self._failed:
+            raise ClientFailed(self._failed[name])
         if name not in self._open:
-            self._open[name] = open_client(name, self._command)
+            try:
+                self._open[name] = open_client(name, self._command)
+            except (ClientSilent, ClientFailed) as error:
+                self._failed[name] = str(error)
+                raise ClientFailed(str(error)) from None
         return self._open[name]
 
     def close(self) -> None:
@@ -111,8 +119,22 @@ class ScenarioItem(pytest.Item):
 
     def runtest(self) -> None:
         facts = facts_of(self.config)
-        client = pool_of(self.config).get(self.client_name)
-        self.result = run_case(self.case, client, now=facts.now, seed=facts.seed)
+        try:
+            client = pool_of(self.config).get(self.client_name)
+        except ClientFailed as error:
+            scenario = self.case.scenario
+            self.result = Result(
+                self.case.id,
+                scenario.provider,
+                self.client_name,
+                scenario.tags,
+                "error",
+                0.0,
+                str(error),
+                file=self.case.shown,
+            )
+        else:
+            self.result = run_case(self.case, client, now=facts.now, seed=facts.seed)
         if self.result.verdict == "skip":
             pytest.skip(self.result.reason or "skipped")
         if self.result.verdict != "pass":

@@ -121,7 +121,13 @@ class CommandClient:
         self._complaints = bytearray()
         self._number = 0
         self._process: _Process | None = None
-        hello = self._exchange({"id": 0, "action": "hello"}, "hello", HELLO_LIMIT)
+        try:
+            hello = self._exchange({"id": 0, "action": "hello"}, "hello", HELLO_LIMIT)
+        except (ClientSilent, ClientFailed) as error:
+            said = self.complaints().strip()
+            raise ClientFailed(
+                f"the client did not say hello: {error}" + (f"; it wrote: {said[-500:]}" if said else "")
+            ) from None
         self.name: str = hello["name"]
         self.version: str = hello["version"]
         self.features: list[str] = hello["features"]
