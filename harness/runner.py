@@ -260,6 +260,9 @@ class _Course:
             invalid = str(error)
         hit = bool(crashed)
         self.host.site.rules.remove(CRASH)
+        if hit:
+            # The server notices that the client is gone: no lock outlives it.
+            self.host.call(self.host.abort_connections)
         self.seen.steps.append(
             SeenStep(
                 number, step.action, now, reply, silence, invalid, hit and silence is not None, self._hostile, sent
