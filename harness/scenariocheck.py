@@ -296,6 +296,7 @@ class _Check:
     def closing(self, expect: ClosingExpect) -> Iterator[Problem]:
         path: Where = ["expect"]
         known = self.accounts | self.addressed
+        known |= {_ascii_domain(address) for address in known}
         free = "business" in self.scenario.actions()
         for index, stored in enumerate(expect.stored):
             here = [*path, "stored", index]
@@ -323,3 +324,12 @@ class _Check:
         if pattern.step is not None and pattern.step > steps:
             lacks = f"there is no step {pattern.step}, only {steps}"
             yield [*path, "step"], f"cannot fail: {lacks}" if never else lacks
+
+
+def _ascii_domain(address: str) -> str:
+    """The address with its domain as A-labels (RFC 5890), as it travels without SMTPUTF8."""
+    local, at, domain = address.rpartition("@")
+    try:
+        return local + at + domain.encode("idna").decode("ascii")
+    except UnicodeError:
+        return address

@@ -5,12 +5,18 @@ import { createRequire } from "node:module";
 
 const nodemailer = createRequire(import.meta.url)("nodemailer");
 const features = ["send", "starttls", "implicit-tls", "auth-plain", "auth-login"];
+const kinds = { EAUTH: "authentication", ETLS: "tls-required", ESOCKET: "tls-certificate", ETIMEDOUT: "timeout",
+  ECONNECTION: "disconnected", EENVELOPE: "recipient-refused", EMESSAGE: "message-refused", EDNS: "dns" };
+const later = ["temporary", "timeout", "connect", "disconnected"];
 
-function failed(error) {
+function result(message, error) {
+  if (!error) return { message, outcome: "sent", error: null };
   const code = error.responseCode ?? null;
-  const byStage = { EAUTH: "authentication", ETLS: "tls-required", ESOCKET: "tls-certificate", EENVELOPE: "recipient-refused" };
-  const category = code && code < 500 ? "temporary" : byStage[error.code] ?? "message-refused";
-  return { category, code, enhanced: null, text: String(error.response ?? error.message) };
+  let category = error.command === "MAIL FROM" ? "sender-refused" : kinds[error.code] ?? "protocol";
+  if (code && code < 500) category = "temporary";
+  if (error.code === "ESOCKET" && error.syscall === "connect") category = "connect";
+  const text = String(error.response ?? error.message);
+  return { message, outcome: later.includes(category) ? "deferred" : "failed", error: { category, code, enhanced: null, text } };
 }
 
 async function send({ settings: { outgoing: out }, messages }) {
@@ -18,17 +24,13 @@ async function send({ settings: { outgoing: out }, messages }) {
     host: out.host, port: out.port, name: out.ehlo_name ?? undefined,
     secure: out.security === "implicit", requireTLS: out.security === "starttls", ignoreTLS: out.security === "none",
     auth: out.auth === "none" ? undefined : { user: out.username, pass: out.password },
-    authMethod: out.auth === "auto" || out.auth === "none" ? undefined : out.auth.toUpperCase(),
+    authMethod: ["auto", "none"].includes(out.auth) ? undefined : out.auth.toUpperCase(),
     tls: { ca: readFileSync(out.ca_file) }, connectionTimeout: out.timeout * 1000, socketTimeout: out.timeout * 1000,
   });
   const results = [];
-  for (const { id, from, to, eml_base64 } of messages) {
-    let error = null;
-    await transport.sendMail({ envelope: { from: from ?? "", to }, raw: Buffer.from(eml_base64, "base64") })
-      .catch((reason) => { error = failed(reason); });
-    const outcome = !error ? "sent" : error.category === "temporary" ? "deferred" : "failed";
-    results.push({ message: id, outcome, error });
-  }
+  for (const { id, from, to, eml_base64 } of messages)
+    results.push(await transport.sendMail({ envelope: { from: from ?? "", to }, raw: Buffer.from(eml_base64, "base64") })
+      .then(() => result(id, null), (error) => result(id, error)));
   return { results, rate_limited_until: null };
 }
 
