@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -83,11 +84,15 @@ class Listener:
         self.site = host.site
         self.service = service
         self.protocol, _, self.implicit_tls = SERVICES[service]
-        self.session = _session_factory(self.protocol)
         self.takes_client_certificates = "EXTERNAL" in getattr(host.profile, self.protocol).mechanisms
         self.port: int = sock.getsockname()[1]
         self._sock = sock
         self._server: asyncio.Server | None = None
+
+    @cached_property
+    def session(self) -> Callable[[Connection], Session]:
+        """Makes a session; a protocol's core is imported when its first client comes."""
+        return _session_factory(self.protocol)
 
     async def start(self) -> None:
         self._server = await asyncio.get_running_loop().create_server(lambda: Wire(self), sock=self._sock, backlog=512)

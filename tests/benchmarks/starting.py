@@ -5,6 +5,7 @@ Run it as `python tests/benchmarks/starting.py`; it prints ratios of one run and
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -36,7 +37,9 @@ def seconds(work: Callable[[], object], rounds: int = ROUNDS) -> float:
 
 
 def controller() -> None:
-    one = Controller(Sink(), hostname="127.0.0.1", port=0, server_hostname="localhost")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    one = Controller(Sink(), hostname="127.0.0.1", port=port, server_hostname="localhost")
     one.start()
     one.stop()
 
