@@ -118,6 +118,16 @@ class ImapProfile(_Part):
     options: dict[str, bool | str | int] = Field(default={}, description="manners of the server, see docs/profiles.md")
     replies: dict[str, str] = {}
 
+    @model_validator(mode="after")
+    def _known(self) -> ImapProfile:
+        if self.options or self.replies:
+            from fakeservers.imap.options import check_options
+            from fakeservers.imap.replies import check_reply_keys
+
+            check_options(self.options)
+            check_reply_keys(self.replies)
+        return self
+
 
 class Pop3Profile(_Part):
     capabilities: list[str] = ["TOP", "UIDL", "USER"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-__all__ = ["OPTIONS", "Manners"]
+__all__ = ["OPTIONS", "Manners", "check_options"]
 
 
 def _option(default: bool | str | int, text: str) -> bool:  # the fields' own annotations are what type checkers see
@@ -44,3 +44,15 @@ OPTIONS: Mapping[str, tuple[object, str]] = {
     option.name: (option.default, option.metadata["text"]) for option in fields(Manners)
 }
 """Option: its default, and what it means."""
+
+
+def check_options(options: Mapping[str, object]) -> None:
+    """Raises ValueError for an option that does not exist, naming the nearest, or whose value is of another type."""
+    from fakeservers.rules import unknown
+
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise ValueError(unknown("option", name, OPTIONS))
+        kind = type(OPTIONS[name][0])
+        if type(value) is not kind:
+            raise ValueError(f'option "{name}" takes {kind.__name__}, not {value!r}')

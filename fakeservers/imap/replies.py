@@ -7,11 +7,14 @@ space behind, or nothing. `ok` stands for every `*.ok` that a profile leaves out
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from fakeservers.connection import Connection
 from fakeservers.templates import placeholders, render
 
-__all__ = ["DEFAULTS", "REPLY_KEYS", "Replies"]
+if TYPE_CHECKING:
+    from fakeservers.connection import Connection
+
+__all__ = ["DEFAULTS", "REPLY_KEYS", "Replies", "check_reply_keys"]
 
 DEFAULTS: Mapping[str, str] = {
     "greeting": "OK [CAPABILITY {capabilities}] {host} IMAP4rev1 ready",
@@ -81,6 +84,15 @@ _COMMANDS = (
 )  # fmt: skip
 REPLY_KEYS = frozenset(DEFAULTS) | {f"{command}.ok" for command in _COMMANDS}
 """Every key that `imap.replies` may have."""
+
+
+def check_reply_keys(replies: Mapping[str, str]) -> None:
+    """Raises ValueError, naming the nearest, for a key that this server never says."""
+    from fakeservers.rules import unknown
+
+    for key in replies:
+        if key not in REPLY_KEYS:
+            raise ValueError(unknown("reply", key, REPLY_KEYS))
 
 
 class Replies:

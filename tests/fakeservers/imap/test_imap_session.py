@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from imap_dialogue import ALICE, Dialogue, Server, lines, offering, with_imap
 
 from fakeservers.actions import End, Send, Wait
-from fakeservers.profile import load_profile
+from fakeservers.imap.replies import DEFAULTS
+from fakeservers.profile import ImapProfile, load_profile
 
 MAIL = b"From: a@b.test\r\nSubject: one\r\n\r\nHello world\r\n"
 
@@ -499,3 +501,21 @@ def test_search_by_age() -> None:
     session = server.login("INBOX")
     assert session.data("SEARCH OLDER 100") == ["* SEARCH 1"]
     assert session.data("SEARCH YOUNGER 99") == ["* SEARCH"]
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"replies": {"login.fail": "NO"}}, 'unknown reply "login.fail": did you mean "login.failed"'),
+        ({"options": {"label": True}}, 'unknown option "label": did you mean "labels"'),
+        ({"options": {"labels": "yes"}}, 'option "labels" takes bool'),
+    ],
+)
+def test_a_profile_with_what_no_server_knows(part: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ImapProfile.model_validate(part)
+
+
+def test_every_reply_has_its_status_word() -> None:
+    for key, text in DEFAULTS.items():
+        assert text.startswith(("OK ", "NO ", "BAD ", "BYE ", "+ ")), key
