@@ -9,6 +9,8 @@ from pydantic import BaseModel
 __all__ = ["KINDS", "schema"]
 
 KINDS = ("scenario", "profile")
+EMPTY = {"flush", "fetch", "restart", "test_outgoing", "test_incoming"}
+"""Keys of a step after which nothing need stand."""
 SLOT = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_.]*\}", "description": "a value of the matrix"}
 SCALAR = {"type": ["string", "number", "boolean", "null"]}
 DURATION = {
@@ -58,9 +60,9 @@ def _shorthands(definitions: dict[str, Any]) -> None:
         scalars = {"type": "array", "items": SCALAR}
         definitions["Condition"] = {"anyOf": [SCALAR, scalars, definitions["Condition"]]}
     for definition in definitions.values():
-        for name, field in definition.get("properties", {}).items():
-            if name in ("flush", "fetch", "restart"):
-                field["type"] = ["object", "null"]
+        properties = definition.get("properties", {})
+        for name in EMPTY & properties.keys():
+            properties[name] = {"anyOf": [properties[name], {"type": "null"}]}
 
 
 def _durations(model: type[BaseModel], made: dict[str, Any], definitions: dict[str, Any]) -> None:

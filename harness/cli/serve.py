@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import sys
@@ -85,7 +86,8 @@ def serve(
     try:
         fake.start()
     except OSError as error:
-        raise click.ClickException(f"{error.strerror or error} (choose another with --port, or leave it out)") from None
+        hint = " (choose another with --port, or leave it out)" if error.errno == errno.EADDRINUSE else ""
+        raise click.ClickException(f"{error.strerror or error}{hint}") from None
     try:
         if verbose:
             fake.transcript.watchers.append(_say)

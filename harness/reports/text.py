@@ -208,7 +208,7 @@ def _headline(result: Result, with_client: bool = False) -> Text:
 
 
 def _table(results: Sequence[Result], by_client: bool) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("", overflow="fold")
     if by_client:
         table.add_column("client", overflow="fold")
