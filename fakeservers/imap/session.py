@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 from fakeservers.actions import Action, End, Send, StartTls, TlsFacts
 from fakeservers.connection import Connection
@@ -64,6 +65,10 @@ class ImapSession:
         greeting = self.say("greeting", capabilities=" ".join(self.capabilities(effect)))
         if effect is None:
             return [Send(b"* %b\r\n" % greeting.encode())]
+        if effect.reply is not None and "PREAUTH" in _words(effect.reply.reply or ""):
+            # Who the client is was settled elsewhere (RFC 3501 7.1.4): here it is the host's first account.
+            for account in islice(self.site.store.accounts.values(), 1):
+                self.connection.login(account, "PREAUTH")
         return self._sealed(self._around(effect, [], f"* {greeting}", tag="*"))
 
     def receive(self, data: bytes) -> list[Action]:

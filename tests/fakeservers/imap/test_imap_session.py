@@ -519,3 +519,9 @@ def test_a_profile_with_what_no_server_knows(part: dict[str, Any], message: str)
 def test_every_reply_has_its_status_word() -> None:
     for key, text in DEFAULTS.items():
         assert text.startswith(("OK ", "NO ", "BAD ", "BYE ", "+ ")), key
+
+
+def test_a_greeting_can_let_the_client_in() -> None:
+    session = Server(rules=[rule("imap.connect", reply="PREAUTH welcome")]).session()
+    assert session.greeting == b"* PREAUTH welcome\r\n"
+    assert session.ok("SELECT INBOX")
