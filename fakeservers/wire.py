@@ -59,6 +59,8 @@ class Wire(asyncio.Protocol):
         self._budget: Cut | None = None
         self._tls: ssl.SSLObject | None = None
         self._shaking = False
+        self._spoiled: tuple[Send, Ending] | None = None
+        """What a ClientHello is answered with instead of a ServerHello, and how the connection ends then."""
         self._defect: str | None = None
         self._sni: str | None = None
         self._stirring = False
@@ -87,6 +89,12 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.active = self._loop.time()
         if self._ended:
+            return
+        if self._spoiled is not None:
+            (answer, ending), self._spoiled = self._spoiled, None
+            self._shaking = False
+            self._write(answer)
+            self._end(ending, answer.rule)
             return
         if self._tls is None:
             self._feed(data)
@@ -316,8 +324,11 @@ class Wire(asyncio.Protocol):
         effect = self.connection.consult("tls")
         if effect is not None and effect.handshake is not None:
             answer, ending = HANDSHAKE_FAULTS[effect.handshake]
-            self._write(Send(answer, rule=effect.rule))
-            self._end(ending, effect.rule)
+            if answer:
+                self._spoiled = Send(answer, rule=effect.rule), ending
+                self._shaking = True
+            else:
+                self._end(ending, effect.rule)
             return
         if effect is not None and effect.ending is not None:
             self._end(effect.ending, effect.rule)
