@@ -7,7 +7,8 @@ import json
 import signal
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,31 +79,47 @@ def serve(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    if data is not None:
-        raise click.ClickException("--data is not built yet: mail lives as long as the server runs")
     if endpoints is not None:
         _prepare(endpoints)
     fake = _host(provider, host, ports, users, quirks, rules_file)
-    try:
-        fake.start()
-    except OSError as error:
-        hint = " (choose another with --port, or leave it out)" if error.errno == errno.EADDRINUSE else ""
-        raise click.ClickException(f"{error.strerror or error}{hint}") from None
-    try:
-        if verbose:
-            fake.transcript.watchers.append(_say)
-        if endpoints is not None:
-            from harness.reports.atomic import write_whole
+    with _kept(data, fake) as save:
+        try:
+            fake.start()
+        except OSError as error:
+            hint = " (choose another with --port, or leave it out)" if error.errno == errno.EADDRINUSE else ""
+            raise click.ClickException(f"{error.strerror or error}{hint}") from None
+        try:
+            if verbose:
+                fake.transcript.watchers.append(_say)
+            if endpoints is not None:
+                from harness.reports.atomic import write_whole
 
-            write_whole(endpoints, json.dumps(fake.endpoints(), indent=1) + "\n")
-        _print(fake, quirks)
-        while not stop.wait(0.5):
-            pass
-    finally:
-        if endpoints is not None:
-            endpoints.unlink(missing_ok=True)
-        fake.stop()
+                write_whole(endpoints, json.dumps(fake.endpoints(), indent=1) + "\n")
+            _print(fake, quirks)
+            while not stop.wait(0.5):
+                save()
+        finally:
+            if endpoints is not None:
+                endpoints.unlink(missing_ok=True)
+            fake.stop()
     return 0
+
+
+@contextmanager
+def _kept(folder: Path | None, fake: FakeMailHost) -> Iterator[Callable[[], None]]:
+    """Puts the folder's mail into the mailboxes; gives what saves it while the host runs; saves it at the end."""
+    if folder is None:
+        yield lambda: None
+        return
+    from fakeservers.maildata import MailData, MailDataError
+
+    try:
+        with MailData(folder) as data:
+            data.load(fake.store)
+            yield lambda: data.save(fake.call(lambda: data.snapshot(fake.store)))
+            data.save(data.snapshot(fake.store))
+    except MailDataError as error:
+        raise click.ClickException(f"--data: {error}") from None
 
 
 def _prepare(endpoints: Path) -> None:

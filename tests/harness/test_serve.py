@@ -144,6 +144,23 @@ def test_an_old_endpoint_file_goes_first_and_a_port_in_use_is_said(tmp_path: Pat
     assert not file.exists()
 
 
+def test_mail_is_kept_between_runs(tmp_path: Path) -> None:
+    file, data = tmp_path / "endpoints.json", tmp_path / "mail"
+    for run in (1, 2):
+        with serving("--endpoints", str(file), "--data", str(data)) as child:
+            facts = endpoints(file, child)
+            with smtplib.SMTP("localhost", facts["ports"]["smtp"], timeout=DEADLINE) as smtp:
+                smtp.sendmail("x@example.test", ["bob@example.test"], f"Subject: {run}\r\n\r\nHello.\r\n")
+            with imaplib.IMAP4("localhost", facts["ports"]["imap"], timeout=DEADLINE) as imap:
+                imap.login("bob@example.test", "secret")
+                assert imap.select()[1] == [str(run).encode()]
+                if run == 1:
+                    imap.store("1", "+FLAGS", "(\\Seen)")
+                else:
+                    assert imap.search(None, "SEEN")[1] == [b"1"]
+            assert child.end() == 0
+
+
 def test_a_port_can_be_chosen(tmp_path: Path) -> None:
     file = tmp_path / "endpoints.json"
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -162,7 +179,7 @@ def test_a_port_can_be_chosen(tmp_path: Path) -> None:
         (["gmail", "--port", "imap=0"], 'mailrig: --port: unknown service of gmail "imap": did you mean "imaps"?'),
         (["--port", "http=0"], "mailrig: --port http: that service is not built yet"),
         (["--user", "alice@example.test"], "mailrig: invalid value for '--user': 'alice@example.test' has no password"),
-        (["--data", "mail"], "mailrig: --data is not built yet"),
+        (["--data", "/dev/null"], "mailrig: --data: /dev/null cannot be used"),
         (["--rules", "nosuch.yaml"], "mailrig: nosuch.yaml: cannot be read"),
     ],
 )
