@@ -7,7 +7,7 @@ import re
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from imap_dialogue import Dialogue, Server
+from imap_dialogue import Dialogue, Server, with_imap
 
 SESSIONS = st.integers(0, 2)
 NUMBERS = st.integers(1, 12)
@@ -48,7 +48,7 @@ class Client:
 class Views(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.server = Server()
+        self.server = Server(with_imap(bad_commands=None))
         self.server.fill(b"1", b"2", b"3")
         self.clients = [Client(self.server.login()) for _ in range(3)]
 
@@ -66,8 +66,14 @@ class Views(RuleBasedStateMachine):
     def store(self, which: int, number: int, flag: str, sign: str, silent: bool) -> None:
         item = "FLAGS.SILENT" if silent else "FLAGS"
         client = self.ready(which)
+        known = len(client.uids)
         answer = client.tell(f"STORE {number} {sign}{item} ({flag})", expunges=False)
-        assert answer.startswith("OK" if number <= len(client.uids) else "BAD")
+        assert answer.startswith("OK" if number <= known else "BAD")
+
+    @rule(which=SESSIONS, uids=st.sets(NUMBERS, min_size=2))
+    def delete(self, which: int, uids: set[int]) -> None:
+        wanted = ",".join(map(str, uids))
+        self.ready(which).tell(f"UID STORE {wanted} +FLAGS.SILENT (\\Deleted)", expunges=False)
 
     @rule(which=SESSIONS)
     def fetch(self, which: int) -> None:
