@@ -140,12 +140,12 @@ def test_a_greeting_can_refuse() -> None:
 
 def test_rules_at_credentials_see_the_account() -> None:
     quirk = rule(
-        "imap.credentials", when={"credentials": "right", "account.disabled": True}, reply="NO [ALERT] Disabled"
+        "imap.credentials", when={"credentials": "right", "account.imap_off": True}, reply="NO [ALERT] Disabled"
     )
     server = Server(rules=[quirk])
     account = server.host.store.account(ALICE)
     assert account is not None
-    account.properties["disabled"] = True
+    account.properties["imap_off"] = True
     session = server.session()
     assert session.tagged(f"LOGIN {ALICE} secret") == "NO [ALERT] Disabled"
     assert session.tagged("AUTHENTICATE PLAIN " + b64(f"\0{ALICE}\0secret".encode())) == "NO [ALERT] Disabled"

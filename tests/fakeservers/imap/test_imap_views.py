@@ -22,6 +22,7 @@ class Client:
         self.uids: list[int | None] = []
         self.idling = False
         self.tell("SELECT INBOX")
+        self.tell("FETCH 1:* (UID)")
 
     def tell(self, command: str, *, expunges: bool = True) -> str:
         answer = self.dialogue.command(command)
@@ -49,7 +50,7 @@ class Views(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.server = Server(with_imap(bad_commands=None))
-        self.server.fill(b"1", b"2", b"3")
+        self.server.fill(*(b"x" * size for size in range(8)))
         self.clients = [Client(self.server.login()) for _ in range(3)]
 
     def ready(self, which: int) -> Client:
