@@ -34,9 +34,6 @@ class Manners:
     list_root_name: bool = _option(False, "LIST of the root names it by the delimiter rather than by nothing")
     create_ignores_case: bool = _option(False, "CREATE refuses a name that differs from another in case only")
     idle_strict: bool = _option(False, "IDLE with a blank behind is BAD")
-    labels: bool = _option(
-        False, "mailboxes are labels on one store (X-GM-EXT-1): COPY adds a label, MOVE and EXPUNGE take one away"
-    )
     append_needs_crlf: bool = _option(False, "APPEND of a message with a bare CR or LF is refused")
 
 

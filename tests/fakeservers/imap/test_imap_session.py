@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from imap_dialogue import ALICE, Dialogue, Server, lines, offering, with_imap
 
+import fakeservers.imap
 from fakeservers.actions import End, Send, Wait
+from fakeservers.imap.options import OPTIONS
 from fakeservers.imap.replies import DEFAULTS
 from fakeservers.profile import ImapProfile, load_profile
 
@@ -507,8 +510,8 @@ def test_search_by_age() -> None:
     ("part", "message"),
     [
         ({"replies": {"login.fail": "NO"}}, 'unknown reply "login.fail": did you mean "login.failed"'),
-        ({"options": {"label": True}}, 'unknown option "label": did you mean "labels"'),
-        ({"options": {"labels": "yes"}}, 'option "labels" takes bool'),
+        ({"options": {"idle_strikt": True}}, 'unknown option "idle_strikt": did you mean "idle_strict"'),
+        ({"options": {"idle_strict": "yes"}}, 'option "idle_strict" takes bool'),
     ],
 )
 def test_a_profile_with_what_no_server_knows(part: dict[str, Any], message: str) -> None:
@@ -525,3 +528,8 @@ def test_a_greeting_can_let_the_client_in() -> None:
     session = Server(rules=[rule("imap.connect", reply="PREAUTH welcome")]).session()
     assert session.greeting == b"* PREAUTH welcome\r\n"
     assert session.ok("SELECT INBOX")
+
+
+def test_every_option_is_known_to_the_server() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in Path(fakeservers.imap.__file__).parent.rglob("*.py"))
+    assert [name for name in OPTIONS if f"manners.{name}" not in source] == []
