@@ -20,6 +20,7 @@ from .settings import Incoming, Outgoing, Settings
 from .smtp import Envelope, SmtpSession
 from .store import Store, timestamp
 from .tls import Trust
+from .transport import check_transport
 from .wire import Dialogue, Wire
 
 __all__ = ["Check", "Stage", "check_incoming", "check_outgoing", "ping"]
@@ -108,8 +109,7 @@ def check_outgoing(
     While a rate limit of the account holds, nothing is tried. Raises MailError `config` or `unsupported` for
     settings that cannot be used.
     """
-    if settings.graph is not None:
-        raise MailError("unsupported", "sending through Microsoft Graph is not supported by this client")
+    check_transport(settings)
     outgoing = settings.require_outgoing()
     dialogue = dialogue_for(outgoing.credentials, outgoing.debug_file, now)
     store: AbstractContextManager[Store | None] = (

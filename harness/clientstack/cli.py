@@ -201,12 +201,14 @@ def fetch(context: _Context, into: str) -> int:
     except OSError as error:
         raise MailError("config", f"the folder {folder} cannot be used: {error.strerror}") from None
     names = []
-    with Mailbox(context.settings, context.state_dir, context.now) as mailbox:
-        fetched = mailbox.fetch()
-    for number, message in enumerate(fetched.messages, 1):
-        path = folder / f"{context.now:%Y%m%dT%H%M%S%f}-{number:04}{'.junk' if message.junk else '.eml'}"
-        path.write_bytes(message.raw)
-        names.append(str(path))
+    with Mailbox(context.settings, context.state_dir, context.now) as mailbox, mailbox.handing_over() as fetched:
+        for number, message in enumerate(fetched.messages, 1):
+            path = folder / f"{context.now:%Y%m%dT%H%M%S%f}-{number:04}{'.junk' if message.junk else '.eml'}"
+            try:
+                path.write_bytes(message.raw)
+            except OSError as error:
+                raise MailError("config", f"the file {path} cannot be written: {error.strerror}") from None
+            names.append(str(path))
     problem = fetched.error
     value = {"messages": names, "error": problem.as_json() if problem else None}
     context.show(value, [*names, *(_explained(problem) if problem else [])] or ["no new mail"])

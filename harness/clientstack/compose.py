@@ -11,7 +11,9 @@ from typing import Final
 from .errors import MailError
 from .wire import ascii_host
 
-__all__ = ["Address", "Headers", "complete", "dot_stuffed", "format_mailbox", "header_section", "parse_address"]
+__all__ = [
+    "Address", "Headers", "complete", "dot_stuffed", "format_mailbox", "header_section", "message_id", "parse_address",
+]  # fmt: skip
 
 _FIELD: Final = re.compile(rb"[!-9;-~]+[ \t]*:")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -101,6 +103,15 @@ def header_section(message: bytes) -> Headers:
             return Headers(tuple(fields), position, False)
         position = end
     return Headers(tuple(fields), position, False)
+
+
+def message_id(raw: bytes) -> str | None:
+    """The Message-ID of a message as it stands in its header field, None where there is none."""
+    for field in header_section(crlf(raw)).fields:
+        if field_name(field) == b"message-id":
+            value = field.partition(b":")[2].strip().decode("ascii", "replace")
+            return value if value and '"' not in value else None
+    return None
 
 
 def complete(message: bytes, *, from_mailbox: str, now: datetime, domain: str) -> bytes:

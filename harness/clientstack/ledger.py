@@ -15,7 +15,7 @@ from typing import Final
 
 from .store import Store, stamp
 
-__all__ = ["Entry", "Ledger"]
+__all__ = ["Entry", "Ledger", "Waiting"]
 
 STORED: Final = "stored"
 FILING: Final = "filing"
@@ -35,6 +35,15 @@ class Entry:
     @property
     def open(self) -> bool:
         return self.state in (STORED, FILING)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A stored message that nobody has taken over yet; `problem` is why it is junk, None for proper mail."""
+
+    id: int
+    raw: bytes
+    problem: str | None
 
 
 class Ledger:
@@ -94,21 +103,21 @@ class Ledger:
         rows = self._store.rows("SELECT raw FROM incoming WHERE id = ?", entry.id)
         return bytes(rows[0]["raw"] or b"") if rows else b""
 
-    def hand_over(self) -> Sequence[tuple[bytes, str | None]]:
-        """All messages not handed over before, the oldest first, each with the reason why it is junk or None.
+    def waiting(self) -> Sequence[Waiting]:
+        """All messages not handed over yet, the oldest first."""
+        rows = self._store.rows(
+            "SELECT id, raw, problem FROM incoming WHERE account = ? AND handed_over = 0 ORDER BY id", self._account
+        )
+        return [Waiting(row["id"], bytes(row["raw"]), row["problem"]) for row in rows]
 
-        From here on they are the caller's. The bytes are dropped with the next call, so that a ledger
-        does not grow into an archive.
-        """
+    def handed_over(self, messages: Iterable[Waiting]) -> None:
+        """From here on these are the caller's."""
         with self._store.transaction() as db:
-            db.execute(
-                "UPDATE incoming SET raw = NULL WHERE account = ? AND handed_over = 1 AND raw IS NOT NULL "
-                "AND state IN ('seen', 'filed')",
-                (self._account,),
-            )
-            rows = db.execute(
-                "SELECT raw, problem FROM incoming WHERE account = ? AND handed_over = 0 ORDER BY id",
-                (self._account,),
-            ).fetchall()
-            db.execute("UPDATE incoming SET handed_over = 1 WHERE account = ? AND handed_over = 0", (self._account,))
-        return [(bytes(row["raw"]), row["problem"]) for row in rows]
+            db.executemany("UPDATE incoming SET handed_over = 1 WHERE id = ?", [(each.id,) for each in messages])
+
+    def drop_bytes(self) -> None:
+        """Forgets the bytes of messages that are the caller's, so that a ledger does not grow into an archive."""
+        condition = "account = ? AND handed_over = 1 AND raw IS NOT NULL AND state IN ('seen', 'filed')"
+        if self._store.rows(f"SELECT 1 FROM incoming WHERE {condition} LIMIT 1", self._account):
+            with self._store.transaction() as db:
+                db.execute(f"UPDATE incoming SET raw = NULL WHERE {condition}", (self._account,))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from .compose import crlf, field_name, header_section
+from .compose import crlf, header_section, message_id
 from .debugfile import dialogue_for
 from .errors import MailError
 from .ledger import FILED, FILING, SEEN, Entry, Ledger
@@ -51,8 +52,8 @@ class Mailbox:
         self._incoming = settings.require_incoming()
         self._now = now
         self._dial = dial
-        self._store = Store(state_dir, settings.durability)
-        self._ledger = Ledger(self._store, self._incoming.account, now)
+        self.store = Store(state_dir, settings.durability)
+        self.ledger = Ledger(self.store, self._incoming.account, now)
 
     def __enter__(self) -> Mailbox:
         return self
@@ -61,18 +62,32 @@ class Mailbox:
         self.close()
 
     def close(self) -> None:
-        self._store.close()
+        self.store.close()
 
     def fetch(self) -> Fetched:
         """New messages, and those that an earlier, interrupted call had stored. Never raises for what goes
         wrong on the way: `error` tells, beside what could be read."""
-        error: MailError | None = None
+        with self.handing_over() as fetched:
+            return fetched
+
+    @contextlib.contextmanager
+    def handing_over(self) -> Iterator[Fetched]:
+        """What `fetch` gives, for a caller that has to keep it first: the messages are the caller's once the block
+        has ended without an exception. What interrupts it leaves them for the next call."""
+        error = self.read()
+        waiting = self.ledger.waiting()
+        yield Fetched(tuple(IncomingMessage(each.raw, each.problem) for each in waiting), error)
+        if waiting:
+            self.ledger.handed_over(waiting)
+
+    def read(self) -> MailError | None:
+        """Stores new mail and tells the server; hands nothing over. Returns what kept it from reading all."""
         try:
+            self.ledger.drop_bytes()
             self._read()
         except MailError as problem:
-            error = problem
-        handed = self._ledger.hand_over()
-        return Fetched(tuple(IncomingMessage(raw, problem) for raw, problem in handed), error)
+            return problem
+        return None
 
     def _read(self) -> None:
         settings = self._incoming
@@ -97,7 +112,7 @@ class Mailbox:
             session.logout()
 
     def _process(self, session: ImapSession) -> None:
-        settings, ledger = self._incoming, self._ledger
+        settings, ledger = self._incoming, self.ledger
         session.select(settings.inbox)
         validity = session.validity
         known = ledger.entries(validity)
@@ -134,7 +149,7 @@ class Mailbox:
         uids = [int(entry.unique_id) for entry in entries]
         session.mark_seen(uids)
         if self._incoming.completed is None:
-            self._ledger.mark(entries, SEEN)
+            self.ledger.mark(entries, SEEN)
             return
         target = session.mailbox_for(self._incoming.completed)
         interrupted = [entry for entry in entries if entry.state == FILING]
@@ -142,21 +157,21 @@ class Mailbox:
             copied = self._copied(session, interrupted, target)
             if copied:
                 session.remove([int(entry.unique_id) for entry in copied])
-                self._ledger.mark(copied, FILED)
+                self.ledger.mark(copied, FILED)
                 entries = [entry for entry in entries if entry not in copied]
                 uids = [int(entry.unique_id) for entry in entries]
                 if not entries:
                     return
-        self._ledger.mark(entries, FILING)
+        self.ledger.mark(entries, FILING)
         session.move(uids, target)
-        self._ledger.mark(entries, FILED)
+        self.ledger.mark(entries, FILED)
 
     def _copied(self, session: ImapSession, entries: Sequence[Entry], target: str) -> list[Entry]:
         """Those that a COPY before an interruption had already put in `target`."""
         found = []
         for entry in entries:
-            message_id = _message_id(self._ledger.raw(entry))
-            if message_id and session.has_message(target, message_id):
+            name = message_id(self.ledger.raw(entry))
+            if name and session.has_message(target, name):
                 found.append(entry)
         session.select(self._incoming.inbox)
         return found
@@ -176,7 +191,7 @@ class Mailbox:
             raise
         session.quit()
         if self._incoming.completed is not None:
-            self._ledger.mark(handled.values(), FILED)
+            self.ledger.mark(handled.values(), FILED)
         if problem is not None:
             raise problem
 
@@ -186,7 +201,7 @@ class Mailbox:
         unique_ids = session.unique_ids() if numbers else {}
         if unique_ids is None:
             return self._collect_by_digest(session, numbers)
-        known = self._ledger.entries("")
+        known = self.ledger.entries("")
         handled: dict[int, Entry] = {}
         problem: MailError | None = None
         for number in numbers:
@@ -203,7 +218,7 @@ class Mailbox:
                     raise
                 problem = error
                 continue
-            handled[number] = self._ledger.store("", unique_id, raw, junk_reason(raw))
+            handled[number] = self.ledger.store("", unique_id, raw, junk_reason(raw))
         return handled, problem
 
     def _collect_by_digest(
@@ -213,7 +228,7 @@ class Mailbox:
         import hashlib
 
         unclaimed: dict[str, list[Entry]] = {}
-        for entry in self._ledger.entries("").values():
+        for entry in self.ledger.entries("").values():
             if entry.state != FILED:
                 unclaimed.setdefault(entry.digest, []).append(entry)
         handled: dict[int, Entry] = {}
@@ -230,10 +245,10 @@ class Mailbox:
             if unclaimed.get(digest):
                 handled[number] = unclaimed[digest].pop(0)
             else:
-                handled[number] = self._ledger.store("", self._ledger.fresh_id(digest), raw, junk_reason(raw))
+                handled[number] = self.ledger.store("", self.ledger.fresh_id(digest), raw, junk_reason(raw))
         if problem is None:
             # The rest is gone from the maildrop: an equal message that comes later is a new one.
-            self._ledger.mark([entry for entries in unclaimed.values() for entry in entries], FILED)
+            self.ledger.mark([entry for entries in unclaimed.values() for entry in entries], FILED)
         return handled, problem
 
 
@@ -246,12 +261,4 @@ def junk_reason(raw: bytes) -> str | None:
         return "the message has no header"
     if not headers.names() & {b"from", b"date", b"received", b"message-id", b"subject", b"to", b"return-path"}:
         return "the message has none of the header fields that mail has"
-    return None
-
-
-def _message_id(raw: bytes) -> str | None:
-    for field in header_section(crlf(raw)).fields:
-        if field_name(field) == b"message-id":
-            value = field.partition(b":")[2].strip().decode("ascii", "replace")
-            return value if value and '"' not in value else None
     return None

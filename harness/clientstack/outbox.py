@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -11,27 +12,39 @@ from typing import Any, Final
 from .compose import Address, complete, format_mailbox, parse_address
 from .debugfile import dialogue_for
 from .errors import MailError
+from .lease import Lease
+from .limits import Allowance
 from .queue import NewMessage, Queue, QueuedMessage, RecipientState, digest_of
 from .ratelimit import RateLimit, RateLimits
-from .settings import Settings
+from .routing import route
+from .settings import Outgoing, Settings
 from .smtp import Envelope
 from .store import Store, timestamp
-from .transport import Session, session_for
+from .transport import Session, check_transport, session_for
 
 __all__ = ["Message", "Outbox", "Report", "Result"]
 
 _CONNECTIONS: Final = 2
+_PATIENCE: Final = 10.0
 
 
 @dataclass(frozen=True)
 class Message:
     """Mail to send: `name` is the caller's own id; `sender` None means the settings' address, "" the null
-    reverse-path; `eml` the message with any line ends."""
+    reverse-path; `eml` the message with any line ends.
+
+    Urgent messages go before all others. `tenant` chooses the server; `kind` is the caller's word for what it is;
+    `faults` are recipients that are kept with the reason why nothing is sent to them.
+    """
 
     name: str
     sender: str | None
     recipients: tuple[str, ...]
     eml: bytes
+    urgent: bool = False
+    tenant: str = ""
+    kind: str = ""
+    faults: Mapping[str, MailError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,12 +114,13 @@ class Outbox:
     ) -> None:
         """Opens the state folder. Raises MailError `config`, or `unsupported` for Graph."""
         self._settings = settings
-        self._outgoing = settings.require_outgoing()
+        if settings.business is None:
+            settings.require_outgoing()
+        check_transport(settings)
         self._now = now
         self._dial = dial
-        self._dialogue = dialogue_for(self._outgoing.credentials, self._outgoing.debug_file, now)
-        session_for(settings, self._dialogue, dial, now)
         self._store = Store(state_dir, settings.durability)
+        self._lease = Lease(state_dir)
         self.queue = Queue(self._store, now)
         self._limits = RateLimits(self._store, now)
 
@@ -120,41 +134,54 @@ class Outbox:
         self._store.close()
 
     @property
+    def store(self) -> Store:
+        return self._store
+
+    @property
     def rate_limited_until(self) -> float | None:
-        """Seconds since 1970, or None while the account may send."""
-        limit = self._limits.active(self._outgoing.account)
+        """Seconds since 1970, or None while the global account may send."""
+        if self._settings.outgoing is None:
+            return None
+        limit = self._limits.active(self._settings.outgoing.account)
         return limit.until if limit else None
 
     def send(self, messages: Iterable[Message]) -> Report:
-        """Queues all messages, then tries them over one connection.
+        """Queues all messages, then tries them, the urgent ones first.
 
         A message that the same request left pending before (a caller that was interrupted and asks again)
         is taken up instead of being queued twice.
         """
-        places: list[int | Result | None] = []
-        fresh = []
+        queued = self._queued(messages)
+        numbers = [(place, urgent) for place, urgent in queued if isinstance(place, int)]
+        self._deliver([place for first in (True, False) for place, urgent in numbers if urgent is first])
+        return self._report([self._result(place) if isinstance(place, int) else place for place, _ in queued])
+
+    def _queued(self, messages: Iterable[Message]) -> list[tuple[int | Result, bool | None]]:
+        """Each message's number in the queue and whether it is urgent, or the result of one that cannot be queued."""
+        places: list[tuple[int | Result | None, bool | None]] = []
+        fresh: list[NewMessage] = []
+        taken = set()
         for message in messages:
             try:
                 entry = self._entry(message)
             except MailError as error:
-                places.append(Result(message.name, (), error.as_json()))
+                places.append((Result(message.name, (), error.as_json()), None))
                 continue
             found = self.queue.find_pending(message.name, entry.digest)
-            if found is None or found in places:
-                places.append(None)
+            if found is None or found in taken:
+                places.append((None, message.urgent))
                 fresh.append(entry)
             else:
-                places.append(found)
+                taken.add(found)
+                places.append((found, message.urgent))
         added = iter(self.queue.add_all(fresh))
-        queued = [next(added) if place is None else place for place in places]
-        self._deliver(place for place in queued if isinstance(place, int))
-        return self._report([self._result(place) if isinstance(place, int) else place for place in queued])
+        return [(next(added) if place is None else place, urgent) for place, urgent in places]
 
     def flush(self) -> Report:
         """Tries everything that is pending, whatever its back-off; a rate limit still holds. Reports the
         recipients that were pending."""
         ids = self.queue.pending_ids()
-        pending = {number: set(self.queue.message(number).pending) for number in ids}
+        pending = {number: {each.address for each in self.queue.recipients(number) if each.pending} for number in ids}
         self._deliver(ids)
         return self._report([self._result(number, pending[number]) for number in ids])
 
@@ -162,9 +189,8 @@ class Outbox:
         return Report(tuple(results), self.rate_limited_until)
 
     def _result(self, number: int, only: set[str] | None = None) -> Result:
-        message = self.queue.message(number)
-        recipients = [each for each in message.recipients if only is None or each.address in only]
-        return Result(message.name, tuple(recipients))
+        recipients = [each for each in self.queue.recipients(number) if only is None or each.address in only]
+        return Result(self.queue.name(number), tuple(recipients))
 
     # -- before anything is sent -----------------------------------------------------------
 
@@ -173,22 +199,32 @@ class Outbox:
         tried. Raises MailError `config`."""
         if not message.recipients:
             raise MailError("config", f"message {message.name} has no recipients")
+        account = self._account(message.tenant)
         sender = message.sender
         fault = None
         if sender != "":
-            sender = self._outgoing.bounce_address or sender or self._outgoing.from_address
-            fault = self._fault(sender)
-        recipients = {address: fault or self._fault(address) for address in dict.fromkeys(message.recipients)}
+            sender = (account and account.bounce_address) or sender or (account.from_address if account else "")
+            fault = self._fault(sender, account) if not message.faults else None
+        recipients = {
+            address: message.faults.get(address) or fault or self._fault(address, account)
+            for address in dict.fromkeys(message.recipients)
+        }
         digest = digest_of(sender, recipients, message.eml)
-        eml = message.eml if fault else self._complete(message, sender)
-        return NewMessage(message.name, sender, recipients, eml, digest)
+        hopeless = all(recipients.values())
+        eml = message.eml if hopeless else self._complete(message, sender, account)
+        return NewMessage(message.name, sender, recipients, eml, digest, message.tenant, message.urgent, message.kind)
 
-    def _fault(self, address: str) -> MailError | None:
+    def _account(self, tenant: str) -> Outgoing | None:
+        """The account that a tenant's mail goes out through, None while none may be used."""
+        where = route(self._settings, tenant)
+        return where if isinstance(where, Outgoing) else self._settings.outgoing
+
+    def _fault(self, address: str, account: Outgoing | None) -> MailError | None:
         try:
             parsed = parse_address(address)
         except MailError as error:
             return error
-        if parsed.needs_utf8 and not self._outgoing.smtputf8:
+        if parsed.needs_utf8 and account is not None and not account.smtputf8:
             return MailError(
                 "unsupported",
                 f"{address} has non-ASCII characters before the @, which needs SMTPUTF8; the settings say that the "
@@ -196,10 +232,9 @@ class Outbox:
             )
         return None
 
-    def _complete(self, message: Message, sender: str) -> bytes:
-        settings = self._outgoing
-        author = settings.from_address or message.sender or sender
-        mailbox = format_mailbox(settings.from_name, author) if author else ""
+    def _complete(self, message: Message, sender: str, account: Outgoing | None) -> bytes:
+        author = (account.from_address if account else "") or message.sender or sender
+        mailbox = format_mailbox(account.from_name if account else "", author) if author else ""
         domain = (author or sender).rpartition("@")[2]
         if not domain.isascii():
             domain = parse_address(author or sender).wire.rpartition("@")[2]
@@ -207,37 +242,71 @@ class Outbox:
 
     # -- sending ------------------------------------------------------------------------------
 
-    def _deliver(self, ids: Iterable[int]) -> None:
-        limit = self._limits.active(self._outgoing.account)
-        if limit is not None:
-            for number in ids:
-                message = self.queue.message(number)
-                errors = dict.fromkeys(message.pending, limit.error)
-                self.queue.record(message, errors, attempted=False, not_before=limit.until)
+    def _deliver(self, ids: Sequence[int]) -> None:
+        """Tries messages in this order; urgent ones that come meanwhile, from whatever process, go in between."""
+        if not ids:
             return
-        run = _Run(self)
+        outgoing = self._settings.outgoing
+        patience = outgoing.timeout if outgoing else _PATIENCE
+        with self._lease.held(patience, lambda: not self.queue.any_pending(ids)) as held:
+            if not held:
+                for number in ids:
+                    self.queue.hold(self.queue.message(number), MailError("temporary", "another process sends now"))
+                return
+            self._deliver_in_turn(deque(ids))
+
+    def _deliver_in_turn(self, waiting: deque[int]) -> None:
+        runs: dict[str, _Run | MailError] = {}
+        tried: set[int] = set()
         try:
-            for number in ids:
+            while waiting:
+                number = next((each for each in self.queue.fresh_urgent() if each not in tried), None)
+                if number is None:
+                    number = waiting.popleft()
+                    if number in tried:
+                        continue
+                tried.add(number)
                 message = self.queue.message(number)
-                if message.pending:
+                if not message.pending:
+                    continue
+                if message.tenant not in runs:
+                    runs[message.tenant] = self._run(message.tenant, runs)
+                run = runs[message.tenant]
+                if isinstance(run, MailError):
+                    self.queue.hold(message, run)
+                else:
                     run.deliver(message)
         finally:
-            run.end()
+            for run in set(runs.values()):
+                if isinstance(run, _Run):
+                    run.end()
+
+    def _run(self, tenant: str, runs: Mapping[str, _Run | MailError]) -> _Run | MailError:
+        """The run over the server of a tenant, shared by all that have the same one."""
+        where = route(self._settings, tenant)
+        if isinstance(where, MailError):
+            return where
+        same = (run for run in runs.values() if isinstance(run, _Run) and run.account is where)
+        return next(same, None) or _Run(self, where)
 
 
 class _Run:
-    """One run over several messages: at most two connections, and an end to it at a rate limit.
+    """One run over several messages of an account: at most two connections, and an end to it at a rate limit.
 
     `_stop` is the error that keeps all further messages from being tried.
     """
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, account: Outgoing) -> None:
+        self.account = account
         self._outbox = outbox
+        self._dialogue = dialogue_for(account.credentials, account.debug_file, outbox._now)
+        self._allowance = Allowance(outbox._store, account.account, account.host, outbox._now)
         self._session: Session | None = None
         self._connections = 0
-        self._stop: MailError | None = None
-        self._limit: RateLimit | None = None
+        self._limit: RateLimit | None = outbox._limits.active(account.account)
+        self._stop: MailError | None = self._limit.error if self._limit else None
         self._lost: MailError | None = None
+        self._attempts = self._limit is None
 
     def deliver(self, message: QueuedMessage) -> None:
         """Sends one message to its pending recipients and records what became of each."""
@@ -263,16 +332,22 @@ class _Run:
 
     def _ready(self) -> Session | None:
         """The open session, a new one, or None when the run has to stop."""
-        outbox = self._outbox
+        if self._stop is None and (spent := self._allowance.spent()) is not None:
+            self._halt(spent)
         if self._stop is not None:
             return None
+        most = self._allowance.known.per_connection
+        if self._session is not None and self._session.usable and most is not None and self._session.accepted >= most:
+            self._session.quit()
+            self._connections -= 1
         if self._session is not None and self._session.usable:
             return self._session
         if self._connections >= _CONNECTIONS:
             self._halt(self._lost or MailError("disconnected", "the server closed the connection"))
             return None
         self._connections += 1
-        session = session_for(outbox._settings, outbox._dialogue, outbox._dial, outbox._now)
+        outbox = self._outbox
+        session = session_for(self.account, self._dialogue, outbox._dial, outbox._now)
         try:
             session.open()
         except MailError as error:
@@ -309,18 +384,22 @@ class _Run:
     def _halt(self, error: MailError) -> None:
         self._stop = error.for_others()
         if error.category == "rate-limit":
-            self._limit = self._outbox._limits.hit(self._outbox._outgoing.account, error)
+            self._limit = self._outbox._limits.hit(self.account.account, error)
 
     def _keep(self, message: QueuedMessage, outcomes: Mapping[str, MailError | None], progress: bool) -> None:
         outbox = self._outbox
         outbox.queue.record(message, outcomes, attempted=True, not_before=self._limit.until if self._limit else None)
-        if progress and self._limit is None:
-            outbox._limits.cleared(outbox._outgoing.account)
+        if progress:
+            self._allowance.count()
+            if self._limit is None:
+                outbox._limits.cleared(self.account.account)
 
     def _put_off(self, message: QueuedMessage, recipients: list[str]) -> None:
         assert self._stop is not None
         until = self._limit.until if self._limit else None
-        self._outbox.queue.record(message, dict.fromkeys(recipients, self._stop), attempted=True, not_before=until)
+        self._outbox.queue.record(
+            message, dict.fromkeys(recipients, self._stop), attempted=self._attempts, not_before=until
+        )
 
     def _envelope(self, message: QueuedMessage, recipients: list[str]) -> Envelope:
         sender: Address | None = parse_address(message.sender) if message.sender else None

@@ -5,11 +5,14 @@ Start-up is what a harness pays again and again: everything beyond `hello` is im
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from .errors import MailError
@@ -50,9 +53,23 @@ def serve(requests: IO[bytes], replies: IO[bytes]) -> int:
     for line in iter(requests.readline, b""):
         if not line.strip():
             continue
-        replies.write(_encoded(_answer_line(line)))
-        replies.flush()
+        # What a reply hands over is the reader's only once it was written: a kill before leaves it for the next one.
+        with contextlib.ExitStack() as written:
+            written.enter_context(_complaining())
+            replies.write(_encoded(_answer_line(line, written)))
+            replies.flush()
     return 0
+
+
+@contextlib.contextmanager
+def _complaining() -> Iterator[None]:
+    """A disk that fails after the reply cannot change the reply any more."""
+    from .errors import MailError
+
+    try:
+        yield
+    except MailError as error:
+        print(error, file=sys.stderr)  # noqa: T201
 
 
 def _encoded(reply: dict[str, Any]) -> bytes:
@@ -60,7 +77,7 @@ def _encoded(reply: dict[str, Any]) -> bytes:
     return json.dumps(reply, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def _answer_line(line: bytes) -> dict[str, Any]:
+def _answer_line(line: bytes, written: contextlib.ExitStack) -> dict[str, Any]:
     try:
         request = json.loads(line)
     except (ValueError, RecursionError):
@@ -69,11 +86,17 @@ def _answer_line(line: bytes) -> dict[str, Any]:
         from .errors import MailError
 
         return _refused({}, MailError("config", "the request is not a JSON object on one line"))
-    return answer(request)
+    return _answer(request, written)
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """The reply to one request. Never raises: what goes wrong is the reply's error."""
+    """The reply to one request, as good as written. Never raises: what goes wrong is the reply's error."""
+    with contextlib.ExitStack() as written:
+        return _answer(request, written)
+
+
+def _answer(request: dict[str, Any], written: contextlib.ExitStack) -> dict[str, Any]:
+    """The reply; what may only happen after it was written is left on the stack."""
     if request.get("action") == "hello":
         return {
             "id": request.get("id", 0),
@@ -86,7 +109,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     from .settings import secrets_in
 
     try:
-        reply = _act(request)
+        reply = _act(request, written)
     except MailError as error:
         reply = _refused(request, error)
     except Exception as error:  # noqa: BLE001
@@ -130,13 +153,13 @@ def _redacted(reply: dict[str, Any], redact: Any) -> dict[str, Any]:
 # -- actions -------------------------------------------------------------------------
 
 
-def _act(request: dict[str, Any]) -> dict[str, Any]:
+def _act(request: dict[str, Any], written: contextlib.ExitStack) -> dict[str, Any]:
     from .errors import MailError
 
-    actions = {
+    actions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "send": _send,
         "flush": _flush,
-        "fetch": _fetch,
+        "fetch": partial(_fetch, written=written),
         "test_outgoing": _test,
         "test_incoming": _test,
         "business": _business,
@@ -168,15 +191,15 @@ def _flush(request: dict[str, Any]) -> dict[str, Any]:
         return outbox.flush().as_json()
 
 
-def _fetch(request: dict[str, Any]) -> dict[str, Any]:
+def _fetch(request: dict[str, Any], written: contextlib.ExitStack) -> dict[str, Any]:
     import base64
 
     from .mailbox import Mailbox
     from .settings import Settings
 
     settings = Settings.from_json(request.get("settings"))
-    with Mailbox(settings, _state_dir(request), _now(request), _dial(request)) as mailbox:
-        fetched = mailbox.fetch()
+    mailbox = written.enter_context(Mailbox(settings, _state_dir(request), _now(request), _dial(request)))
+    fetched = written.enter_context(mailbox.handing_over())
     return {
         "messages": [{"eml_base64": base64.b64encode(message.raw).decode("ascii")} for message in fetched.messages],
         "error": fetched.error.as_json() if fetched.error else None,

@@ -38,6 +38,7 @@ IN_ERROR: Final = "in-error"
 _FIRST_WAIT: Final = 60.0
 _LONGEST_WAIT: Final = 4 * 3600.0
 _GIVE_UP_AFTER: Final = 5 * 86400.0
+_HISTORY: Final = "INSERT INTO history (message, address, at, state, words) VALUES (?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class QueuedMessage:
     eml: bytes
     created: float
     recipients: tuple[RecipientState, ...]
+    tenant: str = ""
 
     @property
     def pending(self) -> list[str]:
@@ -77,13 +79,20 @@ class QueuedMessage:
 
 @dataclass(frozen=True)
 class NewMessage:
-    """A message to be queued. `recipients`: each with the error that keeps it from being tried, or None."""
+    """A message to be queued. `recipients`: each with the error that keeps it from being tried, or None.
+
+    `tenant` chooses the server ("": the global one); urgent messages go before all others; `kind` is the caller's
+    word for what the message is.
+    """
 
     name: str
     sender: str
     recipients: Mapping[str, MailError | None]
     eml: bytes
     digest: str
+    tenant: str = ""
+    urgent: bool = False
+    kind: str = ""
 
 
 def digest_of(sender: str, recipients: Iterable[str], eml: bytes) -> str:
@@ -109,18 +118,26 @@ class Queue:
             return [self._add(db, message) for message in messages]
 
     def _add(self, db: sqlite3.Connection, new: NewMessage) -> int:
+        from .compose import message_id
+
         cursor = db.execute(
-            "INSERT INTO messages (name, digest, sender, eml, created) VALUES (?, ?, ?, ?, ?)",
-            (new.name, new.digest, new.sender, new.eml, self._now),
+            "INSERT INTO messages (name, digest, tenant, kind, message_id, sender, eml, created) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (new.name, new.digest, new.tenant, new.kind, message_id(new.eml), new.sender, new.eml, self._now),
         )
         message = int(cursor.lastrowid or 0)
-        for position, (address, error) in enumerate(new.recipients.items()):
-            state = IN_ERROR if error else NOT_DONE
-            db.execute(
-                "INSERT INTO recipients (message, address, position, state, error) VALUES (?, ?, ?, ?, ?)",
-                (message, address, position, state, _words(error)),
-            )
-            self._remember(db, message, address, state, error.text if error else "queued")
+        rows = [
+            (address, IN_ERROR if error else NOT_DONE, _words(error), error.text if error else "queued")
+            for address, error in new.recipients.items()
+        ]
+        db.executemany(
+            "INSERT INTO recipients (message, address, position, state, urgent, error) VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (message, address, position, state, new.urgent, error)
+                for position, (address, state, error, _) in enumerate(rows)
+            ],
+        )
+        db.executemany(_HISTORY, [(message, address, self._now, state, words) for address, state, _, words in rows])
         return message
 
     def find_pending(self, name: str, digest: str) -> int | None:
@@ -135,22 +152,67 @@ class Queue:
 
     def pending_ids(self) -> list[int]:
         """Messages with pending recipients: urgent ones first, then the oldest."""
+        return [*self._pending(1), *self._pending(0)]
+
+    def fresh_urgent(self) -> list[int]:
+        """Urgent messages that were never tried, the oldest first."""
         rows = self._store.rows(
-            "SELECT id FROM messages WHERE id IN "
-            "(SELECT message FROM recipients WHERE state IN ('not-done', 'in-doubt')) ORDER BY urgent DESC, id"
+            "SELECT DISTINCT message FROM recipients WHERE state IN ('not-done', 'in-doubt') AND urgent = 1 "
+            "AND attempts = 0 AND retry_at IS NULL AND state = 'not-done' ORDER BY message"
         )
-        return [row["id"] for row in rows]
+        return [row["message"] for row in rows]
+
+    def any_pending(self, messages: Iterable[int]) -> bool:
+        """Whether one of these messages still has pending recipients."""
+        return any(recipient.pending for message in messages for recipient in self.recipients(message))
+
+    def _pending(self, urgent: int) -> list[int]:
+        rows = self._store.rows(
+            "SELECT DISTINCT message FROM recipients "
+            "WHERE state IN ('not-done', 'in-doubt') AND urgent = ? ORDER BY message",
+            urgent,
+        )
+        return [row["message"] for row in rows]
+
+    def next_pending(self) -> int | None:
+        """The message to send first, None when nothing is pending."""
+        rows = self._store.rows(
+            "SELECT message FROM recipients WHERE state IN ('not-done', 'in-doubt') "
+            "ORDER BY urgent DESC, message LIMIT 1"
+        )
+        return rows[0]["message"] if rows else None
 
     def message(self, message: int) -> QueuedMessage:
         """One message. Raises MailError `config` when there is none with this number."""
         rows = self._store.rows("SELECT * FROM messages WHERE id = ?", message)
         if not rows:
             raise MailError("config", f"there is no message {message} in this queue")
-        recipients = self._store.rows("SELECT * FROM recipients WHERE message = ? ORDER BY position", message)
         row = rows[0]
         return QueuedMessage(
-            row["id"], row["name"], row["sender"], row["eml"], row["created"], tuple(map(_recipient, recipients))
+            row["id"],
+            row["name"],
+            row["sender"],
+            row["eml"],
+            row["created"],
+            self.recipients(message),
+            row["tenant"],
         )
+
+    def name(self, message: int) -> str:
+        """The caller's own id of a message."""
+        rows = self._store.rows("SELECT name FROM messages WHERE id = ?", message)
+        return rows[0]["name"] if rows else ""
+
+    def recipients(self, message: int) -> tuple[RecipientState, ...]:
+        """A message's recipients in their order, as they stand now."""
+        rows = self._store.rows("SELECT * FROM recipients WHERE message = ? ORDER BY position", message)
+        return tuple(map(_recipient, rows))
+
+    def find_sent(self, message_id: str) -> int | None:
+        """The newest message with this Message-ID (as it stands in the header field, angle brackets included)."""
+        rows = self._store.rows("SELECT max(id) AS id FROM messages WHERE message_id = ?", message_id)
+        found: int | None = rows[0]["id"]
+        return found
 
     # -- while sending -----------------------------------------------------------------
 
@@ -206,15 +268,40 @@ class Queue:
         )
         self._remember(db, message.id, recipient.address, state, words)
 
+    def hold(self, message: QueuedMessage, reason: MailError) -> None:
+        """Keeps the pending recipients pending, untried, with the reason why nothing is sent now."""
+        with self._store.transaction() as db:
+            for recipient in message.recipients:
+                if recipient.pending:
+                    db.execute(
+                        "UPDATE recipients SET error = ? WHERE message = ? AND address = ?",
+                        (_words(reason), message.id, recipient.address),
+                    )
+                    if recipient.error != reason.as_json():
+                        self._remember(db, message.id, recipient.address, recipient.state, reason.text)
+
+    def bounced(self, db: sqlite3.Connection, message: int, address: str, error: MailError) -> str | None:
+        """Puts a recipient in error because its mail came back; returns its address as queued, None when the message
+        has no such recipient. Part of the caller's transaction."""
+        for recipient in self.recipients(message):
+            if recipient.address.casefold() == address.casefold():
+                db.execute(
+                    "UPDATE recipients SET state = ?, retry_at = NULL, error = ? WHERE message = ? AND address = ?",
+                    (IN_ERROR, _words(error), message, recipient.address),
+                )
+                self._remember(db, message, recipient.address, IN_ERROR, f"bounced: {error}")
+                return recipient.address
+        return None
+
     # -- by hand -----------------------------------------------------------------------
 
     def overview(self, state: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         """Recipients, the newest message first, optionally of one state, with times as RFC 3339."""
         condition = "WHERE recipients.state = ?" if state else ""
         rows = self._store.rows(
-            "SELECT messages.id, name, sender, created, address, state, attempts, retry_at, error FROM messages "
-            f"JOIN recipients ON recipients.message = messages.id {condition} "
-            "ORDER BY messages.id DESC, position LIMIT ?",
+            "SELECT message AS id, name, kind, tenant, sender, created, address, state, urgent, attempts, retry_at, "
+            f"error FROM recipients CROSS JOIN messages ON messages.id = recipients.message {condition} "
+            "ORDER BY message DESC, position LIMIT ?",
             *([state] if state else []),
             limit,
         )
@@ -222,6 +309,9 @@ class Queue:
             {
                 "id": row["id"],
                 "message": row["name"],
+                "kind": row["kind"],
+                "tenant": row["tenant"],
+                "urgent": bool(row["urgent"]),
                 "from": row["sender"],
                 "to": row["address"],
                 "state": row["state"],
@@ -287,10 +377,7 @@ class Queue:
         return len(chosen)
 
     def _remember(self, db: sqlite3.Connection, message: int, address: str, state: str, words: str) -> None:
-        db.execute(
-            "INSERT INTO history (message, address, at, state, words) VALUES (?, ?, ?, ?, ?)",
-            (message, address, self._now, state, words),
-        )
+        db.execute(_HISTORY, (message, address, self._now, state, words))
 
 
 def _wait(attempts: int, error: MailError) -> float:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from .errors import MailError
 
-__all__ = ["Reply", "login_error", "smtp_error", "stated_wait"]
+__all__ = ["Reply", "login_error", "reply_table", "smtp_error", "stated_wait"]
 
 _ENHANCED: Final = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$|[:;,-])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -85,11 +85,18 @@ class _Table:
 
 
 @lru_cache(maxsize=1)
-def _table() -> _Table:
+def reply_table() -> dict[str, Any]:
+    """replies.yaml as plain data."""
     from ruamel.yaml import YAML
 
     text = resources.files(__package__).joinpath("replies.yaml").read_text(encoding="utf-8")
-    data = YAML(typ="safe").load(text)
+    data: dict[str, Any] = YAML(typ="safe").load(text)
+    return data
+
+
+@lru_cache(maxsize=1)
+def _table() -> _Table:
+    data = reply_table()
     return _Table(
         **{
             name: tuple(_entry(item) for item in data[name])

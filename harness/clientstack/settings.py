@@ -8,14 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .errors import MailError
 from .redaction import Redactor
 from .sasl import Credentials
 from .tls import Trust
 
-__all__ = ["Graph", "Incoming", "Outgoing", "Settings", "split_host"]
+if TYPE_CHECKING:
+    from .business import Business
+
+__all__ = ["Graph", "Incoming", "Outgoing", "Section", "Settings", "read_outgoing", "split_host"]
 
 SECURITY: Final = ("none", "starttls", "opportunistic", "implicit")
 OUTGOING_AUTH: Final = (
@@ -98,17 +101,20 @@ class Settings:
     incoming: Incoming | None = None
     graph: Graph | None = None
     durability: str = "NORMAL"
+    business: Business | None = None
 
     @classmethod
     def from_json(cls, data: object) -> Settings:
         """Reads the `settings` object. Raises MailError `config`."""
-        section = _Section("settings", data)
-        business = _Section("settings.business", section.raw("business") or {})
+        section = Section("settings", data)
+        outgoing = section.raw("outgoing")
+        business = Section("business", section.raw("business") or {})
         return cls(
-            outgoing=_outgoing(section.raw("outgoing")) if section.raw("outgoing") is not None else None,
+            outgoing=read_outgoing(Section("outgoing", outgoing)) if outgoing is not None else None,
             incoming=_incoming(section.raw("incoming")) if section.raw("incoming") is not None else None,
             graph=_graph(section.raw("graph")) if section.raw("graph") is not None else None,
             durability=business.choice("synchronous", ("NORMAL", "FULL"), "NORMAL"),
+            business=_business(business, outgoing) if section.raw("business") is not None else None,
         )
 
     def require_outgoing(self) -> Outgoing:
@@ -167,8 +173,8 @@ def split_host(text: str) -> tuple[str, int | None]:
     return host, port
 
 
-class _Section:
-    """Reads values of one section, each with its type and a message that names it."""
+class Section:
+    """Values of one section of the settings, each read with its type; a message about one names it."""
 
     def __init__(self, name: str, data: object) -> None:
         if not isinstance(data, Mapping):
@@ -213,13 +219,41 @@ class _Section:
             raise self.wrong(key, "true or false")
         return value
 
-    def seconds(self, key: str, default: float) -> float:
+    def seconds(self, key: str, default: float, longest: float = 3600.0) -> float:
         value = self.raw(key)
         if value is None:
             return default
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 3600:
-            raise self.wrong(key, "a number of seconds from 0 to 3600")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= longest:
+            raise self.wrong(key, f"a number of seconds from 0 to {longest:g}")
         return float(value)
+
+    def count(self, key: str, default: int) -> int:
+        value = self.raw(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise self.wrong(key, "a whole number, 1 or more")
+        return value
+
+    def address(self, key: str) -> str:
+        """A bare e-mail address; the empty text where there is none."""
+        value = self.line(key).strip()
+        if value and ("@" not in value or not _is_address(value)):
+            raise self.wrong(key, f"an e-mail address, not {value!r}")
+        return value
+
+    @property
+    def keys(self) -> list[str]:
+        return [str(key) for key in self._data]
+
+    def inner(self, key: str) -> Section:
+        """A section within this one, empty where it is absent."""
+        value = self.raw(key)
+        return Section(f"{self.name}.{key}", {} if value is None else value)
+
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Section:
+        """The same section, where `defaults` stand for what it does not say."""
+        return Section(self.name, {**defaults, **self._data})
 
     def host_and_port(self, defaults: Mapping[str, int], security: str) -> tuple[str, int]:
         try:
@@ -253,8 +287,8 @@ class _Section:
         )
 
 
-def _outgoing(data: object) -> Outgoing:
-    section = _Section("outgoing", data)
+def read_outgoing(section: Section) -> Outgoing:
+    """An outgoing account. Raises MailError `config`."""
     security = section.choice("security", SECURITY, "opportunistic")
     host, port = section.host_and_port(_OUTGOING_PORTS, security)
     return Outgoing(
@@ -276,8 +310,14 @@ def _outgoing(data: object) -> Outgoing:
     )
 
 
+def _business(section: Section, outgoing: object) -> Business:
+    from .business import read_business
+
+    return read_business(section, outgoing)
+
+
 def _incoming(data: object) -> Incoming:
-    section = _Section("incoming", data)
+    section = Section("incoming", data)
     protocol = section.choice("protocol", PROTOCOLS, "none")
     if protocol == "none":
         return Incoming(protocol="none")
@@ -305,11 +345,21 @@ def _incoming(data: object) -> Incoming:
 
 
 def _graph(data: object) -> Graph:
-    section = _Section("graph", data)
+    section = Section("graph", data)
     return Graph(section.line("tenant_id"), section.line("client_id"), section.line("client_secret"))
 
 
-def _ehlo_name(section: _Section) -> str | None:
+def _is_address(text: str) -> bool:
+    from .compose import parse_address
+
+    try:
+        parse_address(text)
+    except MailError:
+        return False
+    return True
+
+
+def _ehlo_name(section: Section) -> str | None:
     """A name for EHLO; anything that would break the command line is refused (RFC 5321 4.1.1.1)."""
     name = section.line("ehlo_name").strip()
     if not name:

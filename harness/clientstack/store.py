@@ -18,30 +18,45 @@ __all__ = ["Store", "moment", "stamp", "timestamp"]
 
 FILE_NAME: Final = "mail.sqlite3"
 
+_VERSION: Final = 2
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS messages (
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL,
-  sender TEXT NOT NULL, eml BLOB NOT NULL, urgent INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL);
-CREATE INDEX IF NOT EXISTS messages_by_name ON messages (name);
-CREATE TABLE IF NOT EXISTS recipients (
+CREATE TABLE messages (
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL, tenant TEXT NOT NULL DEFAULT '',
+  kind TEXT NOT NULL DEFAULT '', message_id TEXT, sender TEXT NOT NULL, eml BLOB NOT NULL, created REAL NOT NULL);
+CREATE INDEX messages_by_name ON messages (name, digest);
+CREATE INDEX messages_by_message_id ON messages (message_id);
+CREATE TABLE recipients (
   message INTEGER NOT NULL REFERENCES messages (id), address TEXT NOT NULL, position INTEGER NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('not-done', 'in-doubt', 'done', 'in-error')),
-  attempts INTEGER NOT NULL DEFAULT 0, retry_at REAL, error TEXT,
+  urgent INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0, retry_at REAL, error TEXT,
   PRIMARY KEY (message, address)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS recipients_pending ON recipients (message) WHERE state IN ('not-done', 'in-doubt');
-CREATE TABLE IF NOT EXISTS history (
+CREATE INDEX recipients_pending ON recipients (urgent, message) WHERE state IN ('not-done', 'in-doubt');
+CREATE INDEX recipients_by_state ON recipients (state, message);
+CREATE TABLE history (
   id INTEGER PRIMARY KEY, message INTEGER NOT NULL, address TEXT NOT NULL, at REAL NOT NULL,
   state TEXT NOT NULL, words TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS history_by_message ON history (message);
-CREATE TABLE IF NOT EXISTS rate_limits (
+CREATE INDEX history_by_message ON history (message);
+CREATE TABLE rate_limits (
   account TEXT PRIMARY KEY, until REAL NOT NULL, strikes INTEGER NOT NULL, error TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS incoming (
+CREATE TABLE sent (account TEXT NOT NULL, at REAL NOT NULL, messages INTEGER NOT NULL,
+  PRIMARY KEY (account, at)) WITHOUT ROWID;
+CREATE TABLE incoming (
   id INTEGER PRIMARY KEY, account TEXT NOT NULL, validity TEXT NOT NULL, unique_id TEXT NOT NULL,
   digest TEXT NOT NULL, raw BLOB, state TEXT NOT NULL CHECK (state IN ('stored', 'filing', 'seen', 'filed')),
   handed_over INTEGER NOT NULL DEFAULT 0, stored REAL NOT NULL, problem TEXT);
-CREATE UNIQUE INDEX IF NOT EXISTS incoming_by_id ON incoming (account, validity, unique_id);
-CREATE INDEX IF NOT EXISTS incoming_by_digest ON incoming (account, digest);
-CREATE INDEX IF NOT EXISTS incoming_waiting ON incoming (account) WHERE handed_over = 0;
+CREATE UNIQUE INDEX incoming_by_id ON incoming (account, validity, unique_id);
+CREATE INDEX incoming_by_digest ON incoming (account, digest);
+CREATE INDEX incoming_waiting ON incoming (account) WHERE handed_over = 0;
+CREATE INDEX incoming_kept ON incoming (account) WHERE handed_over = 1 AND raw IS NOT NULL;
+CREATE TABLE findings (
+  id INTEGER PRIMARY KEY, incoming INTEGER NOT NULL UNIQUE, kind TEXT NOT NULL, at REAL NOT NULL, facts TEXT NOT NULL);
+CREATE TABLE events (
+  uid TEXT PRIMARY KEY, sequence INTEGER NOT NULL, status TEXT NOT NULL, event TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE attendees (
+  uid TEXT NOT NULL, address TEXT NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL, sequence INTEGER NOT NULL,
+  answered REAL, PRIMARY KEY (uid, address)) WITHOUT ROWID;
+CREATE TABLE errors (id INTEGER PRIMARY KEY, at REAL NOT NULL, text TEXT NOT NULL, mailed INTEGER NOT NULL);
+CREATE INDEX errors_unmailed ON errors (id) WHERE mailed = 0;
 """
 
 
@@ -57,10 +72,24 @@ class Store:
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(f"PRAGMA synchronous={'FULL' if durability == 'FULL' else 'NORMAL'}")
-            if not self._db.execute("PRAGMA user_version").fetchone()[0]:
-                self._db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version=1;COMMIT;")
+            self._create(path)
         except (OSError, sqlite3.Error) as error:
             raise MailError("config", f"the state file {path} cannot be used: {error}") from None
+
+    def _create(self, path: Path) -> None:
+        """The tables, unless they are there. Two processes may start at once: the second one finds them."""
+        if self._version() == 0:
+            self._db.execute("BEGIN IMMEDIATE")
+            if self._version() == 0:
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version={_VERSION}")
+            self._db.execute("COMMIT")
+        if self._version() != _VERSION:
+            raise MailError("config", f"the state file {path} was written by another version of this client")
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     def __enter__(self) -> Store:
         return self

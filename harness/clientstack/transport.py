@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Protocol
 
 from .errors import MailError
-from .settings import Settings
+from .settings import Outgoing, Settings
 from .smtp import Envelope, SmtpSession
 from .wire import Dialogue
 
-__all__ = ["Session", "session_for"]
+__all__ = ["Session", "check_transport", "session_for"]
 
 
 class Session(Protocol):
@@ -36,8 +36,12 @@ class Session(Protocol):
     def quit(self) -> None: ...
 
 
-def session_for(settings: Settings, dialogue: Dialogue, dial: Mapping[str, str] | None, now: datetime) -> Session:
-    """A session, not opened yet. Raises MailError `config` or `unsupported`."""
+def session_for(account: Outgoing, dialogue: Dialogue, dial: Mapping[str, str] | None, now: datetime) -> Session:
+    """A session with the service that carries an account's mail, not opened yet."""
+    return SmtpSession(account, dialogue, dial=dial, now=now)
+
+
+def check_transport(settings: Settings) -> None:
+    """Raises MailError `unsupported` where the settings want a transport that this client does not have."""
     if settings.graph is not None:
         raise MailError("unsupported", "sending through Microsoft Graph is not supported by this client")
-    return SmtpSession(settings.require_outgoing(), dialogue, dial=dial, now=now)
