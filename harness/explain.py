@@ -17,8 +17,9 @@ from harness.clientstack.replies import Reply, login_error, smtp_error
 __all__ = ["Explanation", "explain"]
 
 Confidence = Literal["exact", "pattern", "class"]
-EXACT, SIMILAR, SAME_CODES = 0.95, 0.6, 0.3
-"""Shares of words: a whole text; a similar one; enough where code and enhanced code agree too."""
+EXACT, SIMILAR, SAME_CODES, SAME_RARE_CODE = 0.95, 0.6, 0.45, 0.3
+"""Shares of words: a whole text; a similar one; enough where both codes agree too, if they are common or rare."""
+COMMON_DETAILS = {"0.0", "1.0", "1.1", "2.0", "3.0", "3.2", "4.2", "5.0", "5.1", "5.2", "5.4", "7.0", "7.1", "7.8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +161,10 @@ def _confidence(said: Said, known: _Known, common: int) -> Confidence | None:
     share = 2 * common / (len(said.words) + len(known.words))
     if share >= SIMILAR and common >= 3:
         return "pattern"
-    if same_enhanced and said.enhanced is not None and said.code == known.code and share >= SAME_CODES and common >= 2:
-        return "pattern"
-    return None
+    if said.enhanced is None or not same_enhanced or said.code != known.code or common < 2:
+        return None
+    rare = said.enhanced.partition(".")[2] not in COMMON_DETAILS
+    return "pattern" if share >= (SAME_RARE_CODE if rare else SAME_CODES) else None
 
 
 def _common(one: tuple[str, ...], other: tuple[str, ...]) -> int:
@@ -234,12 +236,17 @@ _FAULTS: tuple[tuple[str, str], ...] = (
     (r"connection (?:unexpectedly )?(?:closed|reset|lost|aborted)|broken pipe|ECONNRESET", "disconnected"),
 )
 _BY_WORDS: tuple[tuple[str, str], ...] = (
-    (r"\bauth|password|credential|log.?in\b|log.?on\b", "AUTH"),
-    (r"starttls|\btls\b", "STARTTLS"),
-    (r"sender|mail from|send as|from address|spf|return.path|envelope from", "MAIL"),
+    (
+        r"password|credential|log.?in\b|log.?on\b|\bauth (?:command|login|plain)|authentication (?:failed|failure|unsuccessful|rejected)",
+        "AUTH",
+    ),
+    (r"starttls|must use tls|encryption required", "STARTTLS"),
+    (r"sender (?:address )?(?:rejected|denied|refused|not)|send ?as\b|sendasdenied|mail from command", "MAIL"),
     (r"recipient|user unknown|no such user|mailbox (?:not found|unavailable)|rcpt|unknown user|relay", "RCPT"),
-    (r"greeting|banner|helo|ehlo|blocked|blacklist|listed|reputation", "greeting"),
+    (r"greeting|banner|no smtp service", "greeting"),
 )
+_DOMAIN_CHECKS = re.compile(r"\bSPF\b|\bDKIM\b|\bDMARC\b", re.IGNORECASE)
+_LOGIN = re.compile(r"auth|log.?in|log.?on|passw|credential|\buser|account", re.IGNORECASE)
 
 
 def _classified(said: Said, command: str) -> MailError | None:
@@ -249,7 +256,9 @@ def _classified(said: Said, command: str) -> MailError | None:
         return smtp_error(Reply(said.code, lines), command or _guessed(said))
     if said.protocol in ("imap", "pop3"):
         text = re.sub(r"(?s)^.*?(?:-ERR|\b(?:NO|BAD|BYE))\s+", "", said.text)
-        return login_error(text)
+        error = login_error(text)
+        # Only a login's refusal has a class of its own; other commands fail for reasons that the words alone tell.
+        return error if error.category != "authentication" or _LOGIN.search(text) else None
     if said.enhanced is not None and said.enhanced[0] in "45":
         code = 450 if said.enhanced[0] == "4" else 550
         error = smtp_error(Reply(code, (f"{said.enhanced} {said.text}",)), command or _guessed(said))
@@ -265,12 +274,14 @@ def _guessed(said: Said) -> str:
     detail = said.enhanced.partition(".")[2] if said.enhanced else ""
     if said.code in (432, 454, 504, 530, 534, 535, 538) or detail in ("7.8", "7.9", "7.139", "7.57"):
         return "AUTH"
-    if detail in ("1.7", "1.8", "7.60"):
+    if detail in ("1.7", "1.8", "1.20", "1.90", "7.60"):
         return "MAIL"
     if detail.startswith(("1.", "2.")):
         return "RCPT"
     if said.code in (500, 501, 502, 503):
         return "HELP"
+    if _DOMAIN_CHECKS.search(said.text):
+        return "message"
     for pattern, command in _BY_WORDS:
         if re.search(pattern, said.text, re.IGNORECASE):
             return command
