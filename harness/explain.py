@@ -236,10 +236,8 @@ _FAULTS: tuple[tuple[str, str], ...] = (
     (r"connection (?:unexpectedly )?(?:closed|reset|lost|aborted)|broken pipe|ECONNRESET", "disconnected"),
 )
 _BY_WORDS: tuple[tuple[str, str], ...] = (
-    (
-        r"password|credential|log.?in\b|log.?on\b|\bauth (?:command|login|plain)|authentication (?:failed|failure|unsuccessful|rejected)",
-        "AUTH",
-    ),
+    (r"password|credential|log.?in\b|log.?on\b|\bauth (?:command|login|plain)", "AUTH"),
+    (r"authentication (?:failed|failure|unsuccessful|rejected)", "AUTH"),
     (r"starttls|must use tls|encryption required", "STARTTLS"),
     (r"sender (?:address )?(?:rejected|denied|refused|not)|send ?as\b|sendasdenied|mail from command", "MAIL"),
     (r"recipient|user unknown|no such user|mailbox (?:not found|unavailable)|rcpt|unknown user|relay", "RCPT"),
