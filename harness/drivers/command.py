@@ -147,9 +147,10 @@ class CommandClient:
             process.kill()
 
     def complaints(self) -> str:
-        text = bytes(self._complaints).decode("utf-8", "replace")
-        self._complaints.clear()
-        return text
+        taken = bytes(self._complaints)
+        # Not `clear`: the listening thread may have added to it by now.
+        del self._complaints[: len(taken)]
+        return taken.decode("utf-8", "replace")
 
     def close(self) -> None:
         self.restart()
