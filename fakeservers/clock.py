@@ -13,14 +13,15 @@ class Clock:
 
     def __init__(self, start: float | None = None) -> None:
         self._start = start
-        self._moved = 0.0
+        self.moved = 0.0
+        """Seconds that the clock was moved in all."""
 
     def now(self) -> float:
-        return (time.time() if self._start is None else self._start) + self._moved
+        return (time.time() if self._start is None else self._start) + self.moved
 
     def date(self) -> datetime:
         return datetime.fromtimestamp(self.now(), UTC)
 
     def advance(self, seconds: float) -> None:
         """Move the clock; a negative number moves it back, as real clocks sometimes do."""
-        self._moved += seconds
+        self.moved += seconds

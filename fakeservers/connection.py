@@ -10,7 +10,7 @@ from fakeservers.mailstore import Account
 from fakeservers.rules import Effect
 from fakeservers.tally import Tally
 from fakeservers.templates import placeholders, render
-from fakeservers.transcript import NOTHING
+from fakeservers.transcript import HEARD, HEARD_BODY, NOTHING, Where
 
 if TYPE_CHECKING:
     from fakeservers.site import Site
@@ -22,8 +22,8 @@ class Connection:
     """Facts of one connection. `protocol` is smtp, imap or pop3; `service` the listener's name."""
 
     __slots__ = (
-        "account", "claimed", "client", "ehlo", "facts", "id", "mechanism", "protocol", "service", "site", "tally",
-        "tls", "variables", "wake",
+        "_tls", "account", "claimed", "client", "ehlo", "facts", "id", "mechanism", "protocol", "service", "site",
+        "tally", "variables", "wake", "where",
     )  # fmt: skip
 
     def __init__(self, site: Site, number: int, service: str, protocol: str, client: str) -> None:
@@ -32,7 +32,8 @@ class Connection:
         self.service = service
         self.protocol = protocol
         self.client = client
-        self.tls: TlsFacts | None = None
+        self._tls: TlsFacts | None = None
+        self.where: Where = (number, service, None)
         self.account: Account | None = None
         self.claimed: Account | None = None
         """The account that a login under way names; rules on `account.*` look at it before success too."""
@@ -46,8 +47,18 @@ class Connection:
         """Asks the wire to call the session's `stirred` soon."""
 
     @property
+    def tls(self) -> TlsFacts | None:
+        """What the handshake settled, None in clear."""
+        return self._tls
+
+    @tls.setter
+    def tls(self, facts: TlsFacts | None) -> None:
+        self._tls = facts
+        self.where = (self.id, self.service, facts.version if facts else None)
+
+    @property
     def tls_version(self) -> str | None:
-        return self.tls.version if self.tls else None
+        return self.where[2]
 
     # --- login
 
@@ -137,13 +148,11 @@ class Connection:
 
     def heard(self, data: bytes, *, body: bool = False, masked: bool = False) -> None:
         """The client said `data`: one command, line, literal or message. `masked`: the caller has hidden a password."""
-        self.site.transcript.add(self.id, self.service, "C", data, tls=self.tls_version, body=body, masked=masked)
+        self.site.transcript.enter(self.where, HEARD_BODY if body else HEARD, data, masked=masked)
 
     def secret(self, kind: str = "password") -> None:
         """The client sent a credential over this channel; said by cores that mask by position."""
-        self.site.transcript.secret_seen(self.id, self.service, self.tls_version, kind)
+        self.site.transcript.secret_seen(*self.where, kind)
 
     def event(self, text: str, facts: Mapping[str, object] = NOTHING, rule: str | None = None) -> None:
-        self.site.transcript.add(
-            self.id, self.service, "*", text.encode(), tls=self.tls_version, rule=rule, facts=facts
-        )
+        self.site.transcript.enter(self.where, ("*", rule, False, facts), text.encode())
