@@ -14,6 +14,9 @@ import click
 
 __all__ = ["run"]
 
+WORTH_WORKERS = 60
+"""So many cases take longer than it takes to start worker processes."""
+
 
 def _shard(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
     if value is None:
@@ -24,8 +27,8 @@ def _shard(context: click.Context, parameter: click.Parameter, value: str | None
     return int(index), int(count)
 
 
-def _workers(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    if value != "auto" and not value.isdigit():
+def _workers(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and value != "auto" and not value.isdigit():
         raise click.BadParameter(f"{value!r} is neither a number nor auto")
     return value
 
@@ -39,7 +42,9 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str) -> 
     "-k", "expression", metavar="EXPR", help="Only ids, tags and providers that match, e.g. 'limit and not imap'."
 )
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only scenarios with this tag.")
-@click.option("-n", "workers", default="0", callback=_workers, metavar="WORKERS|auto", help="Worker processes.")
+@click.option(
+    "-n", "workers", callback=_workers, metavar="WORKERS|auto", help="Worker processes (default: auto for many cases)."
+)
 @click.option("--shard", callback=_shard, metavar="I/N", help="The Ith of N parts of the suite.")
 @click.option("--times", type=click.Path(path_type=Path), metavar="FILE", help="Results file that balances the shards.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the results file.")
@@ -54,7 +59,7 @@ def run(
     providers: tuple[str, ...],
     expression: str | None,
     tags: tuple[str, ...],
-    workers: str,
+    workers: str | None,
     shard: tuple[int, int] | None,
     times: Path | None,
     json_file: Path | None,
@@ -113,7 +118,7 @@ def _run(
     selection: object,
     names: list[str],
     command: str | None,
-    workers: str,
+    workers: str | None,
     shard: tuple[int, int] | None,
     seed: int | None,
     quiet: bool,
@@ -138,6 +143,8 @@ def _run(
     facts = RunFacts(names, command, seed, float(int(began)), frozenset(case.id for case in selection.cases))
     total = len(selection.cases) * len(names)
     report = TextReport(make_console(), total, quiet)
+    if workers is None:
+        workers = "auto" if total >= WORTH_WORKERS else "0"
     report.start(total, [command] if command else names, seed, workers)
     done = 0
 
