@@ -79,6 +79,8 @@ class TlsFacts:
     sni: str | None = None
     client_certificate: bytes | None = None
     certificate: str | None = None
+    server_certificate: bytes | None = None
+    """The certificate that was shown, DER."""
 
 
 class Session(Protocol):
@@ -96,6 +98,9 @@ class Session(Protocol):
 
     def tls_started(self, facts: TlsFacts) -> list[Action]:
         """The handshake that the core asked for has succeeded."""
+
+    def tls_skipped(self) -> list[Action]:
+        """A rule wants no handshake after all: the connection goes on in clear, as if nothing had been said."""
 
     def stirred(self) -> list[Action]:
         """The mail store changed under this session (IDLE); only called after the session asked to be woken."""

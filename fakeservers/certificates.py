@@ -7,12 +7,13 @@ import shutil
 import ssl
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import trustme
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
 __all__ = [
-    "DEFECTS", "ClientCertificates", "authority", "ca_file", "ca_pem", "client_certificate", "defect_names",
-    "server_context",
+    "DEFECTS", "ClientCertificates", "ServerContext", "Terms", "authority", "ca_file", "ca_pem", "client_certificate",
+    "client_files", "crl_file", "crl_pem", "defect_names", "nameless_context", "server_context",
 ]  # fmt: skip
 
 ClientCertificates = Literal["none", "optional", "required"]
@@ -59,6 +60,52 @@ def ca_file() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     file = Path(folder) / "ca.pem"
     file.write_bytes(ca_pem())
+    return file
+
+
+@cache
+def revoked_serial() -> int:
+    """The serial number of every revoked certificate of this process."""
+    from cryptography import x509
+
+    return x509.random_serial_number()
+
+
+@cache
+def crl_pem() -> bytes:
+    """The CA's list of revoked certificates, PEM (RFC 5280 section 5)."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+
+    with _lock:
+        ca = authority()
+    certificate = x509.load_pem_x509_certificate(ca.cert_pem.bytes())
+    key: Any = serialization.load_pem_private_key(ca.private_key_pem.bytes(), None)
+    yesterday = _now() - timedelta(days=1)
+    revoked = x509.RevokedCertificateBuilder().serial_number(revoked_serial()).revocation_date(yesterday)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(certificate.subject).last_update(yesterday)
+    builder = builder.next_update(yesterday + LEAF_LIFE).add_revoked_certificate(revoked.build())
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+@cache
+def crl_file() -> Path:
+    """The revocation list beside `ca_file`, for clients that look at one."""
+    return _kept("crl.pem", crl_pem())
+
+
+@cache
+def client_files(address: str, *, trusted: bool = True) -> tuple[Path, Path]:
+    """A client certificate and its key as PEM files, kept for the life of the process."""
+    certificate, key = client_certificate(address, trusted=trusted)
+    stem = f"client-{len(list(ca_file().parent.iterdir()))}"
+    return _kept(f"{stem}.pem", certificate), _kept(f"{stem}-key.pem", key)
+
+
+def _kept(name: str, content: bytes) -> Path:
+    file = ca_file().parent / name
+    file.touch(mode=0o600)
+    file.write_bytes(content)
     return file
 
 
@@ -139,6 +186,10 @@ def _wrong_key_usage(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
     _made(context, names, names[:1], usage="client")
 
 
+def _revoked(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
+    _made(context, names, names[:1], serial=revoked_serial())
+
+
 def _rsa_1024(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -162,6 +213,8 @@ DEFECTS: dict[str, Loader] = {
     "address-against-name": _address_against_name,
     "missing-intermediate": _missing_intermediate,
     "wrong-key-usage": _wrong_key_usage,
+    "revoked": _revoked,
+    "renewed": _right,
     "rsa-1024": _rsa_1024,
     "sha1-signature": _sha1_signature,
 }
@@ -172,23 +225,74 @@ def defect_names() -> list[str]:
     return sorted(DEFECTS)
 
 
+class Terms(NamedTuple):
+    """What a server insists on: versions of TLS, as `ssl.TLSVersion` names them, and OpenSSL's ciphers for TLS 1.2 and
+    below. None: what a good server does."""
+
+    minimum: str | None = None
+    maximum: str | None = None
+    ciphers: str | None = None
+
+
+class ServerContext(ssl.SSLContext):
+    """A context that knows the certificate that it shows."""
+
+    certificate: bytes = b""
+    """DER."""
+
+    def load_cert_chain(self, certfile: Any, keyfile: Any = None, password: Any = None) -> None:
+        super().load_cert_chain(certfile, keyfile, password)
+        pem, end, _ = Path(certfile).read_text("ascii").partition("-----END CERTIFICATE-----")
+        self.certificate = ssl.PEM_cert_to_DER_cert(pem[pem.index("-----BEGIN CERTIFICATE-----") :] + end)
+
+
 @lru_cache(maxsize=64)
-def _context(names: tuple[str, ...], defect: str | None, clients: ClientCertificates) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def _context(names: tuple[str, ...], defect: str | None, clients: ClientCertificates, terms: Terms) -> ServerContext:
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     (DEFECTS[defect] if defect else _right)(context, names)
+    _insist(context, terms)
     if clients != "none":
         context.load_verify_locations(cadata=ca_pem().decode())
         context.verify_mode = ssl.CERT_OPTIONAL if clients == "optional" else ssl.CERT_REQUIRED
     return context
 
 
+def _insist(context: ssl.SSLContext, terms: Terms) -> None:
+    if terms.minimum in ("TLSv1", "TLSv1_1"):
+        # The old versions need MD5 and SHA-1, which OpenSSL 3 has put below its first security level.
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    if terms.ciphers is not None:
+        context.set_ciphers(terms.ciphers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        if terms.minimum is not None:
+            context.minimum_version = ssl.TLSVersion[terms.minimum]
+        if terms.maximum is not None:
+            context.maximum_version = ssl.TLSVersion[terms.maximum]
+
+
 def server_context(
-    names: tuple[str, ...], defect: str | None = None, clients: ClientCertificates = "none"
-) -> ssl.SSLContext:
+    names: tuple[str, ...],
+    defect: str | None = None,
+    clients: ClientCertificates = "none",
+    terms: Terms = Terms(),  # noqa: B008 immutable
+) -> ServerContext:
     """The TLS context for a host called `names` (loopback names are added). Raises KeyError for an unknown defect."""
     with _lock:
-        return _context(tuple(dict.fromkeys((*names, *LOOPBACK))), defect, clients)
+        return _context(tuple(dict.fromkeys((*names, *LOOPBACK))), defect, clients, terms)
+
+
+@cache
+def nameless_context() -> ServerContext:
+    """What Gmail shows to a client that names no server: a certificate that says so, of nobody."""
+    from cryptography import x509
+
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+    unit = x509.NameAttribute(x509.NameOID.ORGANIZATIONAL_UNIT_NAME, "No SNI provided; please fix your client.")
+    with _lock:
+        _made(context, (), ("invalid2.invalid",), issuer=None, first=[unit])
+    return context
 
 
 def _made(
@@ -199,8 +303,10 @@ def _made(
     subjects: list[x509.GeneralName] | None = None,
     issuer: Callable[[], trustme.CA] | None = authority,
     usage: Literal["server", "client"] = "server",
+    serial: int | None = None,
     key: CertificateIssuerPrivateKeyTypes | None = None,
     sha1: bool = False,
+    first: list[x509.NameAttribute[str]] | None = None,
 ) -> None:
     """Load a certificate that trustme would not make: its subjectAltName is `names` or `subjects` (left out when both
     are empty), its subject `common_names`. Without `issuer` it signs itself; `sha1` puts an RSA CA between."""
@@ -210,7 +316,9 @@ def _made(
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
     key = key or ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name) for name in common_names])
+    subject = x509.Name(
+        [*(first or []), *(x509.NameAttribute(x509.NameOID.COMMON_NAME, name) for name in common_names)]
+    )
     alternatives = subjects if subjects is not None else [_general_name(name) for name in names]
     purpose = ExtendedKeyUsageOID.SERVER_AUTH if usage == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
     start = _now() - timedelta(days=1)
@@ -223,7 +331,7 @@ def _made(
             subject if ca_certificate is None else ca_certificate.subject,
             subject,
             key.public_key(),
-            x509.random_serial_number(),
+            serial or x509.random_serial_number(),
         )
         .not_valid_before(start)
         .not_valid_after(start + LEAF_LIFE)

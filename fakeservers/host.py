@@ -191,6 +191,7 @@ class FakeMailHost:
                 sock.close()
             raise
         self._listeners = {service: Listener(self, service, sock) for service, sock in sockets.items()}
+        self.site.ports = {service: listener.port for service, listener in self._listeners.items()}
         _loop.run(self._start())
         return self
 

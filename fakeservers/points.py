@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 __all__ = ["CERTIFICATE_DEFECTS", "HANDSHAKE_FAULTS", "POINTS", "known_point"]
 
 _COMMON = {
+    "accept": "a TCP connection was accepted: nothing is said yet, and no TLS",
     "connect": "the client has connected (and, on implicit TLS, shaken hands): the greeting",
     "tls": "a TLS handshake is about to begin",
     "auth": "an AUTH, AUTHENTICATE, LOGIN or USER/PASS/APOP exchange begins",
@@ -42,6 +43,9 @@ HANDSHAKE_FAULTS: dict[str, str] = {
     "close": "the connection is closed before the handshake",
     "reset": "the connection is reset before the handshake",
     "alert": "the fatal alert handshake_failure is sent",
+    "cut": "the server's first flight breaks off in its middle, and the connection is closed",
+    "stall-midway": "the server's first flight stops in its middle, and the connection stays open",
+    "skipped": "after the go-ahead the server goes on in clear, as if there had been none",
     "plaintext": "an HTTP answer in clear comes in place of a ServerHello",
 }
 """What a rule's `handshake` may be at a `tls` point."""
@@ -55,6 +59,8 @@ CERTIFICATE_DEFECTS: dict[str, str] = {
     "wildcard-too-deep": "has a wildcard that would have to stand for two labels",
     "address-against-name": "has the address 127.0.0.1 as a dNSName, not as an iPAddress",
     "missing-intermediate": "is of a CA under the trusted one, and that CA's certificate is not sent",
+    "revoked": "stands in the CA's revocation list (`crl_file` of the endpoints)",
+    "renewed": "is right, and another one than the host has shown so far",
     "wrong-key-usage": "may be used by clients only (extended key usage)",
     "rsa-1024": "has an RSA key of 1024 bits",
     "sha1-signature": "is signed with SHA-1",

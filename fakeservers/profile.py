@@ -33,6 +33,8 @@ SERVICES: Mapping[str, tuple[str, int, bool]] = {
 
 BearerError = Literal["json", "none"]
 """How XOAUTH2 and OAUTHBEARER refuse a token: a challenge with JSON that the client has to answer, or at once."""
+LOGIN_PROMPTS = ("Username:", "Password:")
+"""The challenges of the mechanism LOGIN: most servers say these, some `User Name`, nothing, or words of their own."""
 Confidence = Literal["seen", "documented", "recalled"]
 Category = Literal[
     "connect", "dns", "timeout", "tls-handshake", "tls-certificate", "tls-required", "authentication", "auth-mechanism",
@@ -87,6 +89,7 @@ class SmtpProfile(_Part):
     bad_commands: int | None = Field(default=10, description="bad commands in a row before the connection is closed")
     idle: Duration = 300.0
     bearer_error: BearerError = "json"
+    login_prompts: tuple[str, str] = LOGIN_PROMPTS
     replies: dict[str, str] = {}
 
     @field_validator("replies")
@@ -115,6 +118,7 @@ class ImapProfile(_Part):
     bad_commands: int | None = 10
     idle: Duration = 1800.0
     bearer_error: BearerError = "json"
+    login_prompts: tuple[str, str] = LOGIN_PROMPTS
     options: dict[str, bool | str | int] = Field(default={}, description="manners of the server, see docs/profiles.md")
     replies: dict[str, str] = {}
 
@@ -138,6 +142,7 @@ class Pop3Profile(_Part):
     line_limit: int = 512
     bad_commands: int | None = 10
     idle: Duration = 600.0
+    login_prompts: tuple[str, str] = LOGIN_PROMPTS
     options: dict[str, bool | str | int] = {}
     replies: dict[str, str] = {}
 

@@ -156,6 +156,43 @@ class Capabilities(BaseModel):
         return kept + [line for line in self.add if line not in kept]
 
 
+TlsVersion = Literal["TLSv1", "TLSv1_1", "TLSv1_2", "TLSv1_3"]
+
+
+class TlsTerms(BaseModel):
+    """What the server insists on in a handshake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    minimum: TlsVersion | None = Field(default=None, description="lowest version")
+    maximum: TlsVersion | None = Field(default=None, description="highest version")
+    ciphers: str | None = Field(
+        default=None, description="an OpenSSL cipher string for TLS 1.2 and below; without a maximum it is TLSv1_2"
+    )
+    sni: Literal["required"] | None = Field(
+        default=None, description="a client that names no server gets a certificate that says so, of nobody"
+    )
+    at_once: bool | None = Field(
+        default=None, description="at `*.accept`: whether TLS comes first, whatever the port is for"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ciphers_below(cls, value: object) -> object:
+        if isinstance(value, dict) and value.get("ciphers") and "maximum" not in value:
+            return {**value, "maximum": "TLSv1_2"}
+        return value
+
+
+class Broken(BaseModel):
+    """The connection breaks, `how`, once the client has sent `after` more octets."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    after: int = Field(ge=0)
+    how: Ending = "reset"
+
+
 class Act(BaseModel):
     """What a rule does. Every part is optional; several may stand together."""
 
@@ -164,7 +201,8 @@ class Act(BaseModel):
     reply: str | None = Field(
         default=None,
         description="said instead of the server's own answer, line by line; for IMAP `OK`, `NO`, `BAD` lines get the "
-        "command's tag, `*` and `+` lines stay; empty: nothing is said",
+        "command's tag, `*` and `+` lines stay; empty: nothing is said and the command has no effect (`truncate: 0` lets "
+        "it have its effect in silence)",
     )
     line_end: Literal["crlf", "lf", "cr", "none"] = "crlf"
     untagged: str | None = Field(default=None, description="lines sent before the answer")
@@ -173,16 +211,22 @@ class Act(BaseModel):
     )
     capabilities: Capabilities | None = None
     delay: Annotated[float, Field(ge=0, le=120)] = Field(default=0, description="real seconds before the answer")
-    split: list[int] | Literal["lines", "octets"] | None = Field(default=None, description="where to cut into segments")
+    split: list[int] | Literal["lines", "octets"] | None = Field(
+        default=None, description="where to cut into segments; a negative number counts from the end"
+    )
+    bandwidth: int | None = Field(
+        default=None, ge=20, description="at `*.accept`: octets a second that the server sends on this connection"
+    )
     every: Annotated[float, Field(ge=0, le=60)] = Field(default=0, description="real seconds between segments")
     hold: bool = Field(default=False, description="keep the answer back and send it with the next one")
     truncate: int | None = Field(default=None, ge=0, description="send only so many octets of the answer")
-    cut: int | None = Field(
-        default=None, ge=0, description="break the connection after so many more octets from the client"
+    cut: Annotated[int, Field(ge=0)] | Broken | None = Field(
+        default=None, description="break the connection after so many more octets from the client"
     )
     then: Literal["continue"] | Ending = "continue"
     certificate: str | None = Field(default=None, description="the defect of the certificate shown (at `*.tls`)")
     handshake: str | None = Field(default=None, description="what goes wrong with the handshake (at `*.tls`)")
+    tls: TlsTerms | None = Field(default=None, description="what the server insists on (at `*.tls`)")
     client_certificate: Literal["optional", "required"] | None = Field(
         default=None, description="whether the client is asked for its certificate (at `*.tls`)"
     )
@@ -329,6 +373,14 @@ class Effect:
         return next((act.handshake for act in self.acts if act.handshake is not None), None)
 
     @property
+    def tls(self) -> TlsTerms | None:
+        return next((act.tls for act in self.acts if act.tls is not None), None)
+
+    @property
+    def bandwidth(self) -> int | None:
+        return next((act.bandwidth for act in self.acts if act.bandwidth is not None), None)
+
+    @property
     def client_certificate(self) -> Literal["optional", "required"] | None:
         return next((act.client_certificate for act in self.acts if act.client_certificate is not None), None)
 
@@ -355,7 +407,10 @@ class Effect:
                 answer = answer[: act.truncate]
         if answer:
             actions.append(Send(answer, self._segments(answer), self.rule, secret))
-        actions += [Cut(act.cut, "reset", self.rule) for act in self.acts if act.cut is not None]
+        for act in self.acts:
+            if act.cut is not None:
+                broken = act.cut if isinstance(act.cut, Broken) else Broken(after=act.cut)
+                actions.append(Cut(broken.after, broken.how, self.rule))
         if self.ending is not None:
             actions.append(End(self.ending, self.rule))
         return actions
@@ -365,7 +420,7 @@ class Effect:
             if act.split is not None or act.hold or act.every:
                 positions: tuple[int, ...] = ()
                 if isinstance(act.split, list):
-                    positions = tuple(act.split)
+                    positions = tuple(cut if cut >= 0 else len(answer) + cut for cut in act.split)
                 elif act.split == "lines":
                     positions = tuple(match.end() for match in re.finditer(rb"\n", answer))
                 step = 1 if act.split == "octets" or (act.split is None and act.every) else 0

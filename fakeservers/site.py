@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import format_datetime
 from random import Random
@@ -33,6 +34,8 @@ class Site:
     transcript: Transcript
     random: Random
     tally: Tally = field(default_factory=Tally)
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Service: the port on which it listens; `{port_imap}` in a text."""
     sessions: int = 0
     """Connections open now."""
     started: float = 0.0
@@ -77,4 +80,6 @@ class Site:
                 return date.strftime("%Y-%m-%dT%H:%M:%S.") + f"{date.microsecond // 1000:03d}Z"
             case "sp":
                 return " "
+        if name.startswith("port_"):
+            return self.ports.get(name.removeprefix("port_"))
         return None

@@ -13,18 +13,20 @@ import ssl
 import struct
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
 from fakeservers.actions import Action, Cut, End, Ending, Pace, Send, Session, StartTls, TlsFacts, Wait
-from fakeservers.certificates import server_context
+from fakeservers.certificates import ServerContext, Terms, nameless_context, server_context
 from fakeservers.connection import Connection
+from fakeservers.transcript import NOTHING, SAID
 
 if TYPE_CHECKING:
     from fakeservers.host import Listener
 
-__all__ = ["HANDSHAKE_FAULTS", "Wire"]
+__all__ = ["BROKEN_FLIGHTS", "HANDSHAKE_FAULTS", "Wire"]
 
 LINGER = 2.0
 """Seconds for which a closed connection still swallows the client's bytes, lest a RST destroys the last reply."""
@@ -39,15 +41,24 @@ HANDSHAKE_FAULTS: dict[str, tuple[bytes, Ending]] = {
     "plaintext": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "close"),
 }
 """Fault: what is sent instead of a ServerHello, and how the connection ends."""
+BROKEN_FLIGHTS: dict[str, Ending] = {"cut": "close", "stall-midway": "stall"}
+"""Fault: the server's first flight is sent by half, and this follows."""
+SLICES = 20
+"""Segments a second in which a connection of limited bandwidth is served."""
 
 
-class Wire(asyncio.Protocol):
+_buffer = memoryview(bytearray(1 << 18))
+"""What every wire reads into: all are served by one loop, and asyncio's buffer of this size for each read, given back
+after it, would take more time than all else."""
+
+
+class Wire(asyncio.BufferedProtocol):
     """One TCP connection of a listener, from accept to close."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._site = listener.site
-        self._queue: deque[Action] = deque()
+        self._queue: deque[Action | Ask] = deque()
         self._pending = bytearray()
         self._held = bytearray()
         self._out: list[bytes] = []
@@ -55,12 +66,20 @@ class Wire(asyncio.Protocol):
         self._busy = False
         self._choked = False
         self._ended: Ending | None = None
+        self._lingers_until = 0.0
         self._eof = False
         self._budget: Cut | None = None
         self._tls: ssl.SSLObject | None = None
         self._shaking = False
         self._spoiled: tuple[Send, Ending] | None = None
         """What a ClientHello is answered with instead of a ServerHello, and how the connection ends then."""
+        self._flight: Ending | None = None
+        """The server's first flight is cut in half, and the connection ends so."""
+        self._slice = 0
+        """Octets that are sent at once on a connection of limited bandwidth; 0: any number."""
+        self._certificate = b""
+        self._nameless: ServerContext | None = None
+        """Shown to a client that names no server."""
         self._defect: str | None = None
         self._sni: str | None = None
         self._stirring = False
@@ -78,13 +97,35 @@ class Wire(asyncio.Protocol):
         )
         self.connection.wake = self._wake
         self._session: Session = listener.session(self.connection)
+        self._tls_at_once = listener.implicit_tls
         listener.opened(self)
         self.active = self._loop.time()
         self.connection.event("connected", {"event": "connect"})
-        if listener.implicit_tls:
-            self._perform([StartTls()])
+        if self._site.rules.has(f"{listener.protocol}.accept"):
+            self._ask(self._accept)
         else:
-            self._ask(self._session.connect)
+            self._ask(self._greet)
+
+    def _greet(self) -> Sequence[Action | Ask]:
+        return [StartTls()] if self._tls_at_once else self._session.connect()
+
+    def _accept(self) -> Sequence[Action | Ask]:
+        """What rules want of a connection before a word is said on it."""
+        effect = self.connection.consult("accept")
+        if effect is None:
+            return self._greet()
+        terms = effect.tls
+        if terms is not None and terms.at_once is not None:
+            self._tls_at_once = terms.at_once
+        self._slice = (effect.bandwidth or 0) // SLICES
+        first = effect.around(b"")
+        return first if effect.ending is not None else [*first, Ask(self._greet)]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(_buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         self.active = self._loop.time()
@@ -146,6 +187,8 @@ class Wire(asyncio.Protocol):
         self._transport.abort()
 
     def check_idle(self, now: float) -> None:
+        if self._lingers_until and now >= self._lingers_until:
+            self._transport.close()
         if self._ended or now - self.active <= self._session.idle:
             return
         if self._shaking:
@@ -193,7 +236,7 @@ class Wire(asyncio.Protocol):
             actions = [End("close")]
         self._perform(actions)
 
-    def _ask(self, question: Callable[[], list[Action]]) -> None:
+    def _ask(self, question: Callable[[], Sequence[Action | Ask]]) -> None:
         try:
             actions = question()
         except Exception:  # noqa: BLE001 as above
@@ -201,7 +244,7 @@ class Wire(asyncio.Protocol):
             actions = [End("close")]
         self._perform(actions)
 
-    def _perform(self, actions: list[Action]) -> None:
+    def _perform(self, actions: Sequence[Action | Ask]) -> None:
         self._queue.extend(actions)
         if not self._busy:
             self._run()
@@ -210,6 +253,9 @@ class Wire(asyncio.Protocol):
         while self._queue and not self._ended:
             action = self._queue.popleft()
             match action:
+                case Send(data, None) if self._slice and len(data) > self._slice:
+                    slices = Pace(step=self._slice, every=1 / SLICES)
+                    self._queue.extendleft(reversed(_segments(replace(action, pace=slices))))
                 case Send(_, None):
                     self._write(action)
                 case Send():
@@ -227,6 +273,9 @@ class Wire(asyncio.Protocol):
                         return
                 case Cut():
                     self._budget = action
+                case Ask(question):
+                    self._ask(question)
+                    return
                 case End(how):
                     self._end(how, action.rule)
         self._flush()
@@ -262,16 +311,8 @@ class Wire(asyncio.Protocol):
         if not data:
             return
         connection = self.connection
-        self._site.transcript.add(
-            connection.id,
-            connection.service,
-            "S",
-            b"***\r\n" if send.secret else data,
-            tls=connection.tls_version,
-            rule=send.rule,
-            body=send.body,
-            masked=send.secret,
-        )
+        what = SAID if send.rule is None and not send.body else ("S", send.rule, send.body, NOTHING)
+        self._site.transcript.enter(connection.where, what, b"***\r\n" if send.secret else data, masked=send.secret)
         if self._tls is None:
             self._out.append(data)
             return
@@ -310,23 +351,35 @@ class Wire(asyncio.Protocol):
             with contextlib.suppress(OSError):
                 self._transport.write_eof()
             if how != "half-close":
-                self._loop.call_later(LINGER, self._transport.close)
+                # The sweep closes it: a timer for each would keep connections alive that are long gone.
+                self._lingers_until = self._loop.time() + LINGER
 
     # --- TLS
 
     def _begin_tls(self) -> None:
         self._flush()
+        first = self._tls_at_once and self.connection.tls is None
+        early = bytes(self._pending) if first else b""
+        if early:
+            self._pending.clear()
         if self._pending:
             # It came before the reply that allows TLS, so it is no ClientHello: nobody may act on it.
             facts = {"event": "plaintext-after-starttls", "octets": len(self._pending)}
             self.connection.event(f"{len(self._pending)} octets of plaintext before TLS are dropped", facts)
             self._pending.clear()
         effect = self.connection.consult("tls")
-        if effect is not None and effect.handshake is not None:
+        if effect is not None and effect.handshake == "skipped":
+            self.connection.event("no TLS handshake after all", {"event": "tls-skipped"}, effect.rule)
+            self._ask(self._session.connect if first else self._session.tls_skipped)
+            return
+        self._flight = BROKEN_FLIGHTS.get(effect.handshake or "") if effect is not None else None
+        if effect is not None and effect.handshake is not None and self._flight is None:
             answer, ending = HANDSHAKE_FAULTS[effect.handshake]
             if answer:
                 self._spoiled = Send(answer, rule=effect.rule), ending
                 self._shaking = True
+                if early:
+                    self.data_received(early)
             else:
                 self._end(ending, effect.rule)
             return
@@ -336,7 +389,11 @@ class Wire(asyncio.Protocol):
         self._defect = effect.certificate if effect is not None else None
         asked = effect.client_certificate if effect is not None else None
         clients = asked or ("optional" if self._listener.takes_client_certificates else "none")
-        context = server_context(tuple(self._site.profile.hosts), self._defect, clients)
+        terms = effect.tls if effect is not None else None
+        insists = Terms() if terms is None else Terms(terms.minimum, terms.maximum, terms.ciphers)
+        self._nameless = nameless_context() if terms is not None and terms.sni == "required" else None
+        context = server_context(tuple(self._site.profile.hosts), self._defect, clients, insists)
+        self._certificate = context.certificate
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         context.sni_callback = _note_sni
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -346,13 +403,21 @@ class Wire(asyncio.Protocol):
         if self._defect is not None and effect is not None:
             facts = {"event": "certificate", "defect": self._defect}
             self.connection.event(f"shows a certificate: {self._defect}", facts, effect.rule)
+        if early:
+            self.data_received(early)
 
     def _shake(self) -> None:
         assert self._tls is not None
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
-            self._transport.write(self._outgoing.read())
+            flight = self._outgoing.read()
+            if self._flight is not None and flight:
+                self._transport.write(flight[: len(flight) // 2])
+                self._handshake_failed("broken off by a rule")
+                self._end(self._flight, None)
+                return
+            self._transport.write(flight)
             return
         except ssl.SSLError as error:
             self._transport.write(self._outgoing.read())
@@ -369,8 +434,9 @@ class Wire(asyncio.Protocol):
             sni=self._sni,
             client_certificate=self._tls.getpeercert(binary_form=True),
             certificate=self._defect,
+            server_certificate=self._certificate,
         )
-        first = self.connection.tls is None and self._listener.implicit_tls
+        first = self.connection.tls is None and self._tls_at_once
         self.connection.tls = facts
         self.connection.event(
             f"{facts.version} with {facts.cipher}, SNI {facts.sni}",
@@ -409,6 +475,16 @@ def _note_sni(tls: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> 
     wire = getattr(tls, "mailrig_wire", None)
     if wire is not None:
         wire._sni = name
+        if name is None and wire._nameless is not None:
+            tls.context = wire._nameless
+            wire._certificate = wire._nameless.certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Go on with this once what stands before it in the queue is done."""
+
+    question: Callable[[], Sequence[Action | Ask]]
 
 
 def _segments(send: Send) -> list[Action]:

@@ -72,6 +72,10 @@ def _act_problems(act: Act, path: Where, reached: Iterable[str]) -> Iterator[Pro
     for key in ("certificate", "handshake"):
         if getattr(act, key) is not None and not any(point.endswith(".tls") for point in reached):
             yield [*path, key, KEY], f"{key} acts only at a TLS handshake: smtp.tls, imap.tls or pop3.tls"
+    if act.bandwidth is not None and not any(point.endswith(".accept") for point in reached):
+        yield [*path, "bandwidth", KEY], "bandwidth acts only where a connection begins: smtp.accept, ..."
+    if act.tls is not None and not any(point.endswith((".tls", ".accept")) for point in reached):
+        yield [*path, "tls", KEY], "tls acts only at a TLS handshake (or `at_once` at smtp.accept, ...)"
 
 
 def _file_name(case: Case) -> list[FileError]:

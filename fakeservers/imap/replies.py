@@ -23,6 +23,7 @@ DEFAULTS: Mapping[str, str] = {
     "login.ok": "OK {code}Logged in",
     "login.failed": "NO [AUTHENTICATIONFAILED] Authentication failed",
     "login.expired": "NO [EXPIRED] Password or token has expired",
+    "login.account-disabled": "NO [CONTACTADMIN] Account is disabled",
     "login.disabled": "NO [PRIVACYREQUIRED] Login is not allowed without TLS",
     "authenticate.ok": "OK {code}Logged in",
     "authenticate.failed": "NO [AUTHENTICATIONFAILED] Authentication failed",

@@ -86,6 +86,9 @@ class ImapSession:
     def tls_started(self, facts: TlsFacts) -> list[Action]:
         return []
 
+    def tls_skipped(self) -> list[Action]:
+        return []
+
     def stirred(self) -> list[Action]:
         return [] if self._ended or self.interlude is None else self._sealed(self.interlude.stirred(self))
 
@@ -111,8 +114,14 @@ class ImapSession:
         return State.AUTHENTICATED if self.selected is None else State.SELECTED
 
     @property
+    def rev2(self) -> bool:
+        """IMAP4rev2 was enabled, or the server speaks nothing else (RFC 9051 6.3.1)."""
+        return "IMAP4REV2" in self.enabled or ("IMAP4REV2" in self.offered and "IMAP4REV1" not in self.offered)
+
+    @property
     def utf8(self) -> bool:
-        return "UTF8=ACCEPT" in self.enabled
+        """Quoted strings and mailbox names are UTF-8 (RFC 6855 3, RFC 9051 5.1)."""
+        return "UTF8=ACCEPT" in self.enabled or self.rev2
 
     @property
     def condstore(self) -> bool:
@@ -124,6 +133,17 @@ class ImapSession:
     def built(self, capability: str) -> bool:
         """Whether a capability is offered and works; otherwise a profile says that it is not implemented here."""
         return capability in self.offered and capability not in self.site.profile.unimplemented
+
+    def require(self, cursor: Cursor, capability: str, what: str) -> None:
+        """Something in a command that belongs to an extension: a syntax error where none of `capability` (words with
+        `|` between) is offered; where it is offered and not built, RefusedError and an event."""
+        words = [word for word in capability.split("|") if word in self.offered]
+        if not words:
+            cursor.fail(f"{what} that this server knows")
+        lacked = self.site.profile.unimplemented
+        if all(word in lacked for word in words):
+            self.note_lack(words[0])
+            raise RefusedError("bad.unimplemented", capability=words[0])
 
     def has_own(self, key: str) -> bool:
         return key in self.profile.replies
@@ -311,7 +331,7 @@ class ImapSession:
     # --- running
 
     def _command(self, parts: list[bytes]) -> list[Action]:
-        cursor = Cursor(parts, utf8=self.utf8)
+        cursor = Cursor(parts, utf8=self.utf8, saved="SEARCHRES" in self.offered)
         self.effect = None
         self.out = []
         self._words = {}
@@ -354,8 +374,11 @@ class ImapSession:
 
     def lacking(self, capability: str) -> list[Action]:
         """The profile offers what is not built here: the harness must see it, whatever the client makes of it."""
-        self.connection.event(f"mailrig lacks {capability}", {"event": "unimplemented", "capability": capability})
+        self.note_lack(capability)
         return self.finish(self.say("bad.unimplemented", capability=capability))
+
+    def note_lack(self, capability: str) -> None:
+        self.connection.event(f"mailrig lacks {capability}", {"event": "unimplemented", "capability": capability})
 
     def _run(self, command: Command, cursor: Cursor) -> list[Action]:
         problem: BadSyntaxError | RefusedError | None = None

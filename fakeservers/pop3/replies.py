@@ -27,6 +27,8 @@ DEFAULTS: Mapping[str, str] = {
     "auth-refused": "-ERR [AUTH] Authentication failed.",
     "auth-malformed": "-ERR Malformed SASL response.",
     "auth-cancelled": "-ERR Authentication cancelled.",
+    "auth-disabled": "-ERR [AUTH] Account is disabled.",
+    "auth-expired": "-ERR [AUTH] Password or token has expired.",
     "auth-mechanism": "-ERR Unsupported authentication mechanism.",
     "tls-required": "-ERR [AUTH] TLS is required before authentication: use STLS.",
     "in-use": "-ERR [IN-USE] Maildrop is locked by another session.",

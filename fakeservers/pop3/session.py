@@ -20,7 +20,18 @@ from fakeservers.pop3.maildrop import DAYS_30, Item, Maildrop, all_mail, byte_st
 from fakeservers.pop3.options import OPTIONS
 from fakeservers.pop3.replies import Replies, rule_lines
 from fakeservers.rules import Effect
-from fakeservers.sasl import Challenge, Context, Exchange, Outcome, answer, apop, begin, check_password, timestamp
+from fakeservers.sasl import (
+    Challenge,
+    Context,
+    Exchange,
+    Outcome,
+    answer,
+    apop,
+    begin,
+    check_password,
+    context_of,
+    timestamp,
+)
 
 __all__ = ["Pop3Session"]
 
@@ -32,6 +43,9 @@ RECENT = "recent:"
 PLAINTEXT = {"PLAIN": "password", "LOGIN": "password", "XOAUTH2": "token", "OAUTHBEARER": "token"}
 """Mechanisms that send a credential as it is, and what it is."""
 
+_REFUSALS = {
+    "in-use": "in-use", "login-delay": "login-delay", "expired": "auth-expired", "disabled": "auth-disabled",
+}  # fmt: skip
 _CREDENTIALS = re.compile(rb"[ \t]*(?:(PASS)|(APOP)|(AUTH))(?=[ \t]|$)", re.IGNORECASE)
 
 
@@ -73,6 +87,7 @@ class Pop3Session:
         self._recent = False
         self._banner = b""
         self._exchange: Exchange | None = None
+        self._mechanisms = self._profile.mechanisms
         self._effect: Effect | None = None
         """The rules' word on the command that is being carried out."""
         self._drop = Maildrop([], "")
@@ -118,7 +133,12 @@ class Pop3Session:
         # RFC 2595 section 4: nothing that was learnt before TLS is kept.
         self._halted = False
         self._user = None
+        self._mechanisms = self._profile.mechanisms
         self.connection.claimed = None
+        return []
+
+    def tls_skipped(self) -> list[Action]:
+        self._halted = False
         return []
 
     def stirred(self) -> list[Action]:
@@ -216,7 +236,7 @@ class Pop3Session:
         if name == b"APOP":
             return self._profile.apop
         if name == b"AUTH":
-            return bool(self._profile.mechanisms)
+            return bool(self._mechanisms)
         if name == b"STLS":
             return self._service.starttls
         profile = self._profile
@@ -310,15 +330,10 @@ class Pop3Session:
     # --- AUTHORIZATION
 
     def _context(self) -> Context:
-        site, connection = self.connection.site, self.connection
-        return Context(
-            store=site.store,
-            secrets=site.secrets,
-            random=site.random,
-            host=site.host_name(connection.service),
-            now=site.clock.now(),
-            client_certificate=connection.tls.client_certificate if connection.tls else None,
-            bearer_error=b"" if self._options["bearer_error"] == "none" else None,
+        return context_of(
+            self.connection,
+            bearer_error=str(self._options["bearer_error"]),
+            prompts=self._profile.login_prompts,
             prefix=RECENT if self._options["recent_prefix"] else "",
         )
 
@@ -371,7 +386,7 @@ class Pop3Session:
         mechanism = mechanism.upper()
         if self._tls_missing():
             return self._say("tls-required")
-        if mechanism not in self._profile.mechanisms:
+        if mechanism not in self._mechanisms:
             return self._say("auth-mechanism", arg=mechanism)
         exchange = begin(mechanism, self._context())
         if exchange is None:
@@ -439,7 +454,9 @@ class Pop3Session:
             accepted = said.startswith(b"+OK") and outcome.account is not None
         if not accepted or outcome.account is None:
             self._count_failure()
-            return Answer(said, effect=effect, ruled=True) if said is not None else self._refuse(key, effect)
+            if said is not None:
+                return Answer(said, effect=effect, ruled=True)
+            return self._refuse(outcome.result if outcome.result in ("expired", "disabled") else key, effect)
         refusal = self._open(outcome.account, outcome.username)
         if refusal is not None:
             return self._refuse(refusal, effect)
@@ -449,7 +466,8 @@ class Pop3Session:
         return Answer(said, effect=effect, ruled=act is not None)
 
     def _refuse(self, key: str, effect: Effect | None) -> Answer:
-        answer = self._say(key if key in ("in-use", "login-delay") else f"{key}-refused")
+        reply = _REFUSALS.get(key, f"{key}-refused")
+        answer = self._say(reply)
         answer.effect = effect
         return answer
 
@@ -514,6 +532,9 @@ class Pop3Session:
         offered = [line for line in map(self._capability, lines) if line is not None]
         if self._effect is not None:
             offered = self._effect.capabilities(offered)
+            # What a rule offers instead is what works from here on.
+            told = [line.split()[1:] for line in offered if line.split()[:1] == ["SASL"]]
+            self._mechanisms = [name.upper() for names in told for name in names]
         return self._say("capa", _multi_line(offered))
 
     def _capability(self, line: str) -> str | None:

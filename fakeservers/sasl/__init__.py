@@ -12,13 +12,15 @@ from collections.abc import Callable
 
 from fakeservers.sasl.bearer import OAuthBearer, XOAuth2
 from fakeservers.sasl.digests import CramMd5, apop, timestamp
-from fakeservers.sasl.exchange import Challenge, Context, Exchange, Outcome, Result, check_password
+from fakeservers.sasl.exchange import Challenge, Context, Exchange, Outcome, Result, check_password, context_of
+from fakeservers.sasl.ntlm import Ntlm, available
 from fakeservers.sasl.plain import Anonymous, External, Login, Plain
+from fakeservers.sasl.refused import DigestMd5, Gssapi
 from fakeservers.sasl.scram import Scram
 
 __all__ = [
-    "Challenge", "Context", "Exchange", "Outcome", "Result", "answer", "apop", "begin", "check_password", "implemented",
-    "timestamp",
+    "Challenge", "Context", "Exchange", "Outcome", "Result", "answer", "apop", "begin", "check_password", "context_of",
+    "implemented", "timestamp",
 ]  # fmt: skip
 
 _MECHANISMS: dict[str, Callable[[Context], Exchange]] = {
@@ -29,6 +31,9 @@ _MECHANISMS: dict[str, Callable[[Context], Exchange]] = {
     "OAUTHBEARER": OAuthBearer,
     "EXTERNAL": External,
     "ANONYMOUS": Anonymous,
+    "NTLM": Ntlm,
+    "DIGEST-MD5": DigestMd5,
+    "GSSAPI": Gssapi,
     **{
         name: lambda context, name=name: Scram(context, name)  # type: ignore[misc]
         for name in ("SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS")
@@ -42,10 +47,13 @@ def implemented() -> frozenset[str]:
 
 
 def begin(mechanism: str, context: Context) -> Exchange | None:
-    """A new exchange, or None for a mechanism that is not built here (or needs a TLS certificate that is not there).
+    """A new exchange, or None for a mechanism that is not built here (or needs a TLS certificate or a library that is
+    not there).
     Mechanism names are case-insensitive to us, as all protocols send them in any case."""
     name = mechanism.upper()
     if name.endswith("-PLUS") and context.server_certificate is None:
+        return None
+    if name == "NTLM" and not available():
         return None
     made = _MECHANISMS.get(name)
     return made(context) if made is not None else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 
 from fakeservers.mailstore import Account
 from fakeservers.sasl.exchange import Challenge, Context, Outcome, Result
@@ -14,9 +13,10 @@ SCOPE = "https://mail.google.com/"
 
 
 class _Bearer:
-    """A token is right when it is in `Account.tokens`, expired when in the account property `expired_tokens`; the
-    property `tokens_refused` makes every token wrong. A token that is refused gets a challenge with the error as JSON;
-    the client answers it, then the exchange fails."""
+    """A token is right when it is in `Account.tokens`, unless an account property says otherwise: `expired_tokens`,
+    `revoked_tokens` and `foreign_tokens` (of another audience) are a token or several; `tokens_refused` makes every
+    token wrong, `token_expires` (seconds since 1970) every right one expired from then on. A token that is refused
+    gets a challenge with the error as JSON; the client answers it, then the exchange fails."""
 
     mechanism = ""
     client_first = True
@@ -42,13 +42,13 @@ class _Bearer:
         if error == b"":
             return outcome
         self._refusal = outcome
-        return Challenge(self._error() if error is None else error)
+        return Challenge(self._error(outcome.result) if error is None else error)
 
     def _parse(self, response: bytes) -> str | None:
         """The token, after setting the username; None for a malformed message."""
         raise NotImplementedError
 
-    def _error(self) -> bytes:
+    def _error(self, result: Result) -> bytes:
         raise NotImplementedError
 
     def _check(self, token: str) -> Outcome:
@@ -56,10 +56,10 @@ class _Bearer:
             account = self._context.account(self.username)
             if account is None:
                 return Outcome("unknown-user", self.username)
-            return Outcome(_state(account, token), self.username, account)
+            return Outcome(_state(account, token, self._context.now), self.username, account)
         # Without a name the token alone says who the client is.
         for account in self._context.store.accounts.values():
-            if (state := _state(account, token)) != "wrong":
+            if (state := _state(account, token, self._context.now)) != "wrong":
                 return Outcome(state, account.address, account)
         return Outcome("wrong")
 
@@ -74,8 +74,9 @@ class XOAuth2(_Bearer):
         self.username = fields.get("user", "")
         return _token(fields) if self.username else None
 
-    def _error(self) -> bytes:
-        return json.dumps({"status": "400", "schemes": "Bearer", "scope": SCOPE}, separators=(",", ":")).encode()
+    def _error(self, result: Result) -> bytes:
+        status = "401" if result in ("expired", "revoked") else "400"
+        return json.dumps({"status": status, "schemes": "Bearer", "scope": SCOPE}, separators=(",", ":")).encode()
 
 
 class OAuthBearer(_Bearer):
@@ -95,8 +96,9 @@ class OAuthBearer(_Bearer):
         self.username = authzid[2:].replace("=2C", ",").replace("=3D", "=")
         return _token(_fields(rest))
 
-    def _error(self) -> bytes:
-        return json.dumps({"status": "invalid_token", "schemes": "bearer", "scope": SCOPE}).encode()
+    def _error(self, result: Result) -> bytes:
+        status = "insufficient_scope" if result == "wrong-audience" else "invalid_token"
+        return json.dumps({"status": status, "schemes": "bearer", "scope": SCOPE}).encode()
 
 
 def _fields(message: bytes) -> dict[str, str]:
@@ -116,11 +118,24 @@ def _token(fields: dict[str, str]) -> str | None:
     return token.strip() if space and scheme.lower() == "bearer" else None
 
 
-def _state(account: Account, token: str) -> Result:
-    if account.properties.get("tokens_refused"):
+_TOKEN_LISTS: tuple[tuple[str, Result], ...] = (
+    ("expired_tokens", "expired"),
+    ("revoked_tokens", "revoked"),
+    ("foreign_tokens", "wrong-audience"),
+)
+
+
+def _state(account: Account, token: str, now: float) -> Result:
+    properties = account.properties
+    if properties.get("tokens_refused"):
         return "wrong"
-    if token in account.tokens:
-        return "right"
-    expired = account.properties.get("expired_tokens")
-    known: Iterable[object] = expired if isinstance(expired, list | tuple | set | frozenset) else (expired,)
-    return "expired" if token in known else "wrong"
+    for name, result in _TOKEN_LISTS:
+        listed = properties.get(name)
+        if token in (listed if isinstance(listed, list | tuple | set | frozenset) else (listed,)):
+            return result
+    if token not in account.tokens:
+        return "wrong"
+    if properties.get("disabled"):
+        return "disabled"
+    expires = properties.get("token_expires")
+    return "expired" if isinstance(expires, int | float) and now >= expires else "right"

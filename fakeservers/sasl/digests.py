@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Callable
 
 from fakeservers.mailstore import MailStore
-from fakeservers.sasl.exchange import Challenge, Context, Outcome
+from fakeservers.sasl.exchange import Challenge, Context, Outcome, account_state
 from fakeservers.sasl.saslprep import prepared
 from fakeservers.transcript import Secrets
 
@@ -75,4 +75,4 @@ def _outcome(where: MailStore | Context, username: str, digest: bytes, proof: Ca
     passwords = {account.password, prepared(account.password)}
     if all(proof(password.encode()).encode() != digest for password in passwords):
         return Outcome("wrong", username, account)
-    return Outcome("expired" if account.properties.get("password_expired") else "right", username, account)
+    return Outcome(account_state(account), username, account)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from fakeservers.mailstore import Account, MailStore
 from fakeservers.sasl.saslprep import prepared
 from fakeservers.transcript import Secrets
 
-__all__ = ["Challenge", "Context", "Exchange", "Outcome", "Result", "check_password"]
+if TYPE_CHECKING:
+    from fakeservers.connection import Connection
 
-Result = Literal["right", "wrong", "unknown-user", "expired", "malformed", "cancelled"]
+__all__ = ["Challenge", "Context", "Exchange", "Outcome", "Result", "account_state", "check_password", "context_of"]
+
+Result = Literal[
+    "right", "wrong", "unknown-user", "expired", "revoked", "wrong-audience", "disabled", "malformed", "cancelled"
+]
+"""`expired` is said of passwords and tokens, `revoked` and `wrong-audience` of tokens, `disabled` of accounts whose
+credentials were right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,23 @@ class Context:
         return self.store.account(username.removeprefix(self.prefix))
 
 
+def context_of(connection: Connection, *, bearer_error: str, prompts: tuple[str, str], prefix: str = "") -> Context:
+    """The context of an exchange on `connection`. `bearer_error` is a profile's word for how tokens are refused."""
+    site, tls = connection.site, connection.tls
+    return Context(
+        store=site.store,
+        secrets=site.secrets,
+        random=site.random,
+        host=site.host_name(connection.service),
+        now=site.clock.now(),
+        client_certificate=tls.client_certificate if tls else None,
+        server_certificate=tls.server_certificate if tls else None,
+        prompts=(prompts[0].encode(), prompts[1].encode()),
+        bearer_error=b"" if bearer_error == "none" else None,
+        prefix=prefix,
+    )
+
+
 class Exchange(Protocol):
     """One exchange of one mechanism."""
 
@@ -70,11 +94,17 @@ class Exchange(Protocol):
 
 
 def check_password(where: MailStore | Context, username: str, password: str) -> Outcome:
-    """The outcome of a login by name and password. Both sides are compared after SASLprep (RFC 4616 section 2); the
-    account property `password_expired` makes the right password an expired one."""
+    """The outcome of a login by name and password. Both sides are compared after SASLprep (RFC 4616 section 2)."""
     account = where.account(prepared(username))
     if account is None:
         return Outcome("unknown-user", username)
     if prepared(password) != prepared(account.password):
         return Outcome("wrong", username, account)
-    return Outcome("expired" if account.properties.get("password_expired") else "right", username, account)
+    return Outcome(account_state(account), username, account)
+
+
+def account_state(account: Account) -> Result:
+    """What the right password is worth: the account properties `disabled` and `password_expired` say so."""
+    if account.properties.get("disabled"):
+        return "disabled"
+    return "expired" if account.properties.get("password_expired") else "right"

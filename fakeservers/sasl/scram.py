@@ -14,7 +14,7 @@ import re
 from functools import lru_cache
 from random import Random
 
-from fakeservers.sasl.exchange import Challenge, Context, Outcome
+from fakeservers.sasl.exchange import Challenge, Context, Outcome, account_state
 from fakeservers.sasl.saslprep import prepared, saslprep
 
 __all__ = ["ITERATIONS", "Scram", "end_point_binding"]
@@ -106,8 +106,8 @@ class Scram:
             or hashlib.new(self._hash, client_key).digest() != stored_key
         ):
             return Outcome("wrong", self.username, account)
-        if account.properties.get("password_expired"):
-            return Outcome("expired", self.username, account)
+        if (state := account_state(account)) != "right":
+            return Outcome(state, self.username, account)
         self._right = Outcome("right", self.username, account)
         verifier = b"v=" + base64.b64encode(hmac.digest(server_key, said, self._hash))
         self._context.secrets.add_proof(verifier)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AUTH_LINE_LIMIT", "Authentication", "begin", "credential_kind", "mask_command"]
 
+REFUSALS = ("auth.expired", "auth.disabled")
+"""Replies to credentials that are right and of no use."""
 AUTH_LINE_LIMIT = 12288
 """Octets of a line of the exchange, line end included (RFC 4954 4)."""
 
@@ -58,16 +60,8 @@ def begin(dialogue: SmtpSession, mechanism: str, initial: bytes | None) -> None:
     if mechanism not in offered:
         dialogue.say("auth.mechanism")
         return
-    connection, site = dialogue.connection, dialogue.site
-    context = sasl.Context(
-        store=site.store,
-        secrets=site.secrets,
-        random=site.random,
-        host=dialogue.host,
-        now=site.clock.now(),
-        client_certificate=connection.tls.client_certificate if connection.tls else None,
-        bearer_error=b"" if dialogue.profile.bearer_error == "none" else None,
-    )
+    profile = dialogue.profile
+    context = sasl.context_of(dialogue.connection, bearer_error=profile.bearer_error, prompts=profile.login_prompts)
     exchange = sasl.begin(mechanism, context)
     if exchange is None:
         dialogue.lacks(f"AUTH {mechanism}")
@@ -171,7 +165,8 @@ class Authentication:
             dialogue.say("auth.ok")
             return
         self._count_failure()
-        dialogue.say("auth.expired" if outcome.result == "expired" else "auth.bad-credentials")
+        own = f"auth.{outcome.result}"
+        dialogue.say(own if own in REFUSALS else "auth.bad-credentials")
 
     def _count_failure(self) -> None:
         """Failures count for the account that was claimed, though nobody has logged in to it."""

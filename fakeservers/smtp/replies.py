@@ -25,6 +25,7 @@ REPLIES: Mapping[str, str] = {
     "auth.ok": "235 2.7.0 Authentication successful",
     "auth.bad-credentials": "535 5.7.8 Authentication credentials invalid",
     "auth.expired": "535 5.7.8 Authentication credentials have expired",
+    "auth.disabled": "535 5.7.13 User account is disabled",
     "auth.mechanism": "504 5.5.4 Unrecognized authentication type",
     "auth.unavailable": "503 5.5.1 AUTH is not available here",
     "auth.tls": "538 5.7.11 Encryption required for requested authentication mechanism",

@@ -136,6 +136,10 @@ class SmtpSession:
         self._commands.forget()
         return []
 
+    def tls_skipped(self) -> list[Action]:
+        self._starting_tls = False
+        return []
+
     def stirred(self) -> list[Action]:
         return []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import poplib
 import ssl
 from pathlib import Path
@@ -14,13 +15,17 @@ from fakeservers.certificates import (
     LEAF_LIFE,
     LOOPBACK,
     ClientCertificates,
+    Terms,
     ca_file,
     ca_pem,
     client_certificate,
+    client_files,
+    crl_file,
     defect_names,
     server_context,
 )
 from fakeservers.points import CERTIFICATE_DEFECTS, HANDSHAKE_FAULTS
+from fakeservers.wire import BROKEN_FLIGHTS
 from fakeservers.wire import HANDSHAKE_FAULTS as FAULTS_CARRIED_OUT
 
 HOST = "mail.example.test"
@@ -79,7 +84,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", [HOST, "127.0.0.1"])
-@pytest.mark.parametrize("defect", sorted(DEFECTS))
+@pytest.mark.parametrize("defect", sorted(REFUSALS))
 def test_a_client_that_checks_refuses_each_defect(defect: str, name: str) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match=f"(?i){REFUSALS[defect]}|IP address mismatch"):
         handshake(server_context((HOST,), defect), trusting(), name)
@@ -124,12 +129,83 @@ def test_contexts_are_made_once_and_an_unknown_defect_is_an_error() -> None:
 
 
 def test_every_defect_and_fault_has_a_meaning_and_rules_know_no_others() -> None:
-    assert defect_names() == sorted(CERTIFICATE_DEFECTS) == sorted(REFUSALS)
-    assert sorted(HANDSHAKE_FAULTS) == sorted(FAULTS_CARRIED_OUT)
+    assert defect_names() == sorted(CERTIFICATE_DEFECTS) == sorted({*REFUSALS, "revoked", "renewed"})
+    assert sorted(HANDSHAKE_FAULTS) == sorted({*FAULTS_CARRIED_OUT, *BROKEN_FLIGHTS, "skipped"})
     with pytest.raises(ValueError, match='did you mean "expired"'):
         Rule(name="x", at="pop3.tls", certificate="expird")
     with pytest.raises(ValueError, match='did you mean "stall"'):
         Rule(name="x", at="pop3.tls", handshake="stal")
+
+
+def test_a_client_with_the_revocation_list_sees_what_is_revoked() -> None:
+    handshake(server_context((HOST,), "revoked"), trusting(), HOST)
+    listed = trusting()
+    listed.load_verify_locations(crl_file())
+    listed.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    handshake(server_context((HOST,)), listed, HOST)
+    with pytest.raises(ssl.SSLCertVerificationError, match="certificate revoked"):
+        handshake(server_context((HOST,), "revoked"), listed, HOST)
+
+
+def test_a_renewed_certificate_is_right_and_another_one() -> None:
+    shown = [handshake(server_context((HOST,), defect), trusting(), HOST)[0] for defect in (None, "renewed")]
+    old, new = (each.getpeercert(binary_form=True) for each in shown)
+    assert old != new
+
+
+def test_a_context_knows_the_certificate_that_it_shows() -> None:
+    for defect in (None, "missing-intermediate", "self-signed"):
+        context = server_context((HOST,), defect)
+        careless = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        careless.check_hostname = False
+        careless.verify_mode = ssl.CERT_NONE
+        here, _ = handshake(context, careless, HOST)
+        assert here.getpeercert(binary_form=True) == context.certificate
+
+
+@pytest.mark.parametrize(
+    ("terms", "client", "version"),
+    [
+        (Terms(maximum="TLSv1_2"), {}, "TLSv1.2"),
+        (Terms(minimum="TLSv1_3"), {}, "TLSv1.3"),
+        (Terms(minimum="TLSv1_3"), {"maximum_version": ssl.TLSVersion.TLSv1_2}, None),
+        (Terms(minimum="TLSv1", maximum="TLSv1_1"), {}, None),
+        (Terms(maximum="TLSv1_2", ciphers="NULL-SHA256:@SECLEVEL=0"), {}, None),
+    ],
+)
+def test_a_server_insists_on_versions_and_ciphers(
+    terms: Terms, client: dict[str, ssl.TLSVersion], version: str | None
+) -> None:
+    asking = trusting()
+    asking.minimum_version = ssl.TLSVersion.TLSv1_2
+    for name, value in client.items():
+        setattr(asking, name, value)
+    server = server_context((HOST,), None, "none", terms)
+    if version is None:
+        with pytest.raises(ssl.SSLError):
+            handshake(server, asking, HOST)
+    else:
+        assert handshake(server, asking, HOST)[0].version() == version
+
+
+@pytest.mark.parametrize("version", ["TLSv1", "TLSv1_1"])
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+def test_a_server_of_yesterday(version: str) -> None:
+    if not getattr(ssl, f"HAS_{version}"):
+        pytest.skip(f"this OpenSSL has no {version}")
+    asking = trusting()
+    asking.set_ciphers("DEFAULT:@SECLEVEL=0")
+    asking.minimum_version = ssl.TLSVersion[version]
+    here, _ = handshake(server_context((HOST,), None, "none", Terms(version, version)), asking, HOST)
+    assert here.version() == version.replace("_", ".")
+
+
+def test_client_files_are_kept_apart() -> None:
+    alice, bob = client_files("alice@example.test"), client_files("bob@example.test")
+    assert len({*alice, *bob}) == 4
+    assert alice == client_files("alice@example.test")
+    if os.name == "posix":
+        assert alice[1].stat().st_mode & 0o077 == 0
 
 
 def test_the_ca_file_is_the_ca() -> None:

@@ -15,6 +15,7 @@ from itertools import cycle
 from typing import Any
 
 import pytest
+from cryptography import x509
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -450,3 +451,218 @@ def test_a_host_stops_with_connections_open_and_ports_are_free_again(hosts: Make
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=10)
     assert host.site.sessions == 0
+
+
+# --- accept
+
+
+@pytest.mark.parametrize("service", ["pop3", "pop3s"])
+def test_a_black_hole_accepts_and_never_speaks(hosts: Make, connect: Connect, service: str) -> None:
+    host = hosts(rule("pop3.accept", then="stall"))
+    client = connect(host, service)
+    client.send(b"CAPA\r\n")
+    until(lambda: events(host, "end"))
+    client.sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        client.sock.recv(1)
+
+
+@pytest.mark.parametrize("service", ["pop3", "pop3s"])
+def test_a_connection_is_reset_at_once_the_first_times(hosts: Make, connect: Connect, service: str) -> None:
+    host = hosts(rule("pop3.accept", then="reset", when={"nth.host": {"at_most": 2}}))
+    for _ in range(2):
+        with pytest.raises(ConnectionResetError):
+            connect(host, service).rest()
+    client = connect(host, service)
+    if service == "pop3s":
+        client.tls()
+    client.login()
+
+
+@pytest.mark.parametrize("service", ["pop3", "pop3s"])
+def test_every_third_connection_is_closed(hosts: Make, connect: Connect, service: str) -> None:
+    host = hosts(rule("pop3.accept", then="close", when={"nth.host": {"every": 3}}))
+    closed = []
+    for _ in range(6):
+        client = connect(host, service)
+        if service == "pop3s":
+            try:
+                client.tls()
+            except (ssl.SSLError, ConnectionError):
+                closed.append(True)
+                continue
+        closed.append(client.line() == b"")
+    assert closed == [False, False, True, False, False, True]
+
+
+@pytest.mark.parametrize("service", ["pop3", "pop3s"])
+def test_a_late_greeting_loses_nothing_that_came_before(hosts: Make, connect: Connect, service: str) -> None:
+    client = connect(hosts(rule("pop3.accept", delay=0.05)), service)
+    if service == "pop3s":
+        client.tls()
+    else:
+        client.send(b"CAPA\r\n")
+    assert client.line().startswith(b"+OK POP3")
+    if service == "pop3":
+        assert client.line().startswith(b"+OK Capability")
+
+
+def test_tls_on_the_plaintext_port(hosts: Make, connect: Connect) -> None:
+    host = hosts(rule("pop3.accept", tls={"at_once": True}))
+    client = connect(host, "pop3")
+    client.tls()
+    client.login()
+    assert [entry.facts["version"] for entry in events(host, "tls")] == ["TLSv1.3"]
+
+
+def test_plaintext_on_the_tls_port(hosts: Make, connect: Connect) -> None:
+    host = hosts(rule("pop3.accept", tls={"at_once": False}))
+    connect(host, "pop3s").login()
+    assert not events(host, "tls")
+
+
+# --- handshakes
+
+
+@pytest.mark.parametrize("service", ["pop3", "pop3s"])
+def test_a_flight_that_breaks_off(hosts: Make, connect: Connect, service: str) -> None:
+    client = ready(connect(hosts(rule("pop3.tls", handshake="cut")), service), service)
+    with pytest.raises((ssl.SSLEOFError, ConnectionError)):
+        client.tls()
+
+
+def test_a_flight_that_stops_midway(hosts: Make, connect: Connect) -> None:
+    host = hosts(rule("pop3.tls", handshake="stall-midway"))
+    client = connect(host, "pop3s")
+    client.sock.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        client.tls()
+    assert [entry.facts["how"] for entry in events(host, "end")] == ["stall"]
+
+
+@pytest.mark.parametrize("service", ["pop3", "imap", "smtp", "pop3s", "imaps", "smtps"])
+def test_accepted_and_not_done(service: str) -> None:
+    """After the go-ahead the server goes on in clear; on the TLS port it greets so."""
+    protocol = service.removesuffix("s")
+    with FakeMailHost("generic", rules=[rule(f"{protocol}.tls", handshake="skipped")], services=[service]) as host:
+        client = Client(host, service)
+        try:
+            if not service.endswith("s"):
+                client.line()
+                asks = {"pop3": "STLS", "imap": "a STARTTLS", "smtp": "STARTTLS"}
+                assert client.ask(asks[protocol]).startswith(
+                    {"pop3": b"+OK", "imap": b"a OK", "smtp": b"220"}[protocol]
+                )
+            else:
+                assert client.line().startswith({"pop3": b"+OK", "imap": b"* OK", "smtp": b"220"}[protocol])
+            assert client.ask("a NOOP" if protocol == "imap" else "NOOP")
+        finally:
+            client.close()
+        assert len(events(host, "tls-skipped")) == 1
+        assert not events(host, "tls")
+        assert host.errors == []
+
+
+@pytest.mark.parametrize("service", ["pop3", "pop3s"])
+def test_a_client_that_names_no_server(hosts: Make, connect: Connect, service: str) -> None:
+    host = hosts(rule("pop3.tls", tls={"sni": "required"}))
+    named = ready(connect(host, service), service)
+    named.tls()
+    named.close()
+    nameless = ready(connect(host, service), service)
+    context = ssl.create_default_context(cadata=ca_pem().decode())
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    nameless.sock = context.wrap_socket(nameless.sock)
+    shown = ssl.DER_cert_to_PEM_cert(nameless.sock.getpeercert(binary_form=True) or b"")
+    subject = x509.load_pem_x509_certificate(shown.encode()).subject.rfc4514_string()
+    assert subject == "CN=invalid2.invalid,OU=No SNI provided\\; please fix your client."
+    until(lambda: [entry.facts["sni"] for entry in events(host, "tls")] == ["localhost", None])
+
+
+@pytest.mark.parametrize("service", ["pop3", "pop3s"])
+def test_versions_and_ciphers(hosts: Make, connect: Connect, service: str) -> None:
+    host = hosts(
+        rule("pop3.tls", tls={"ciphers": "NULL-SHA256:@SECLEVEL=0"}, when={"nth.host": 1}),
+        Rule.model_validate({"name": "old", "at": "pop3.tls", "tls": {"maximum": "TLSv1_2"}}),
+    )
+    client = ready(connect(host, service), service)
+    with pytest.raises(ssl.SSLError, match=r"(?i)handshake.failure"):
+        client.tls()
+    client = ready(connect(host, service), service)
+    client.tls()
+    assert client.sock.version() == "TLSv1.2"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("service", ["pop3", "pop3s"])
+def test_the_certificate_changes_between_connections(hosts: Make, connect: Connect, service: str) -> None:
+    host = hosts(rule("pop3.tls", certificate="renewed", when={"nth.host": {"at_least": 2}}))
+    shown = []
+    for _ in range(3):
+        client = ready(connect(host, service), service)
+        client.tls()
+        shown.append(client.sock.getpeercert(binary_form=True))  # type: ignore[attr-defined]
+    assert shown[0] != shown[1] == shown[2]
+
+
+def ready(client: Client, service: str) -> Client:
+    """Before the handshake."""
+    if service == "pop3":
+        client.line()
+        client.ask("STLS")
+    return client
+
+
+# --- the line
+
+
+def test_bandwidth(hosts: Make, connect: Connect) -> None:
+    client = connect(hosts(rule("pop3.accept", bandwidth=400)))
+    started = time.monotonic()
+    client.send(b"CAPA\r\n")
+    while client.line() != b".\r\n":
+        pass
+    octets = sum(map(len, client.chunks))
+    assert time.monotonic() - started >= octets / 400 * 0.8
+    assert len(client.chunks) >= octets // 20
+
+
+@pytest.mark.parametrize("split", [[-1], [1, -2]])
+def test_cuts_counted_from_the_end(hosts: Make, connect: Connect, split: list[int]) -> None:
+    client = connect(hosts(rule("pop3.noop", split=split, every=0.05))).login()
+    client.chunks.clear()
+    assert client.ask("NOOP") == b"+OK\r\n"
+    assert [len(chunk) for chunk in client.chunks] == ([4, 1] if split == [-1] else [1, 2, 2])
+
+
+@pytest.mark.parametrize(("how", "ends"), [("reset", True), ("close", False)])
+def test_a_cut_in_the_clients_data_may_be_a_reset_or_a_close(
+    hosts: Make, connect: Connect, how: str, ends: bool
+) -> None:
+    client = connect(hosts(rule("pop3.noop", cut={"after": 4, "how": how}))).login()
+    assert client.ask("NOOP") == b"+OK\r\n"
+    client.send(b"STAT\r\n")
+    if ends:
+        with pytest.raises(ConnectionResetError):
+            client.rest()
+    else:
+        assert client.rest() == b""
+
+
+def test_a_text_names_the_ports_of_the_host(hosts: Make, connect: Connect) -> None:
+    host = hosts(rule("pop3.noop", reply="-ERR go to {port_pop3s} or {port_imap}"))
+    port = host.endpoints()["ports"]["pop3s"]
+    assert connect(host).login().ask("NOOP") == f"-ERR go to {port} or {{port_imap}}\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"at": "smtp.tls", "tls": {"minimum": "SSLv3"}}, "TLSv1"),
+        ({"at": "smtp.accept", "bandwidth": 3}, "20"),
+        ({"at": "smtp.mail", "cut": {"after": 3, "how": "quickly"}}, "reset"),
+    ],
+)
+def test_what_cannot_be(parts: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Rule.model_validate({"name": "x", **parts})

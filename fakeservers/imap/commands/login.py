@@ -21,6 +21,8 @@ __all__ = ["Authenticate", "Login", "StartTlsCommand"]
 
 _PLAINTEXT = {"PLAIN": "password", "LOGIN": "password", "XOAUTH2": "token", "OAUTHBEARER": "token"}
 """Mechanisms that send the credential as it is, and what it is."""
+_REFUSALS = {"expired": "login.expired", "disabled": "login.account-disabled"}
+"""Replies to credentials that are right and of no use."""
 
 
 def _failed(session: ImapSession, claimed: Account | None) -> None:
@@ -64,7 +66,7 @@ class Login(Command):
         session.consult("auth", command="login", **facts)
         if login_needs_tls(connection) or "LOGINDISABLED" in session.capabilities():
             raise RefusedError("login.disabled")
-        result = "unknown-user" if account is None else "right" if account.password == self.password else "wrong"
+        result = sasl.check_password(session.site.store, self.username, self.password).result
         try:
             effect = session.consult("credentials", command="login", credentials=result, **facts)
         except RefusedError:
@@ -74,7 +76,7 @@ class Login(Command):
         if account is not None and (result == "right" or accepted):
             return _logged_in(session, account, "LOGIN", "login.ok")
         _failed(session, account)
-        raise RefusedError("login.failed")
+        raise RefusedError(_REFUSALS.get(result, "login.failed"))
 
 
 class Authenticate(Command):
@@ -92,7 +94,7 @@ class Authenticate(Command):
         return {"mechanism": self.mechanism}
 
     def run(self, session: ImapSession) -> Answer:
-        connection, site = session.connection, session.site
+        connection = session.connection
         connection.claimed = None
         session.consult("auth", command="authenticate", mechanism=self.mechanism, argument=self.mechanism)
         if login_needs_tls(connection):
@@ -100,15 +102,8 @@ class Authenticate(Command):
         offered = session.capabilities()
         exchange = None
         if f"AUTH={self.mechanism}" in offered:
-            context = sasl.Context(
-                store=site.store,
-                secrets=site.secrets,
-                random=site.random,
-                host=site.host_name(connection.service),
-                now=site.clock.now(),
-                client_certificate=connection.tls.client_certificate if connection.tls else None,
-                bearer_error=b"" if session.profile.bearer_error == "none" else None,
-            )
+            profile = session.profile
+            context = sasl.context_of(connection, bearer_error=profile.bearer_error, prompts=profile.login_prompts)
             exchange = sasl.begin(self.mechanism, context)
             if exchange is None:
                 facts = {"event": "unimplemented", "capability": self.mechanism}
@@ -187,7 +182,7 @@ class _Exchange(Interlude):
         if connection.claimed is not None and (outcome.result == "right" or accepted):
             return _logged_in(session, connection.claimed, mechanism, "authenticate.ok")
         _failed(session, connection.claimed)
-        raise RefusedError("login.expired" if outcome.result == "expired" else "authenticate.failed")
+        raise RefusedError(_REFUSALS.get(outcome.result, "authenticate.failed"))
 
 
 class StartTlsCommand(Command):
