@@ -309,7 +309,7 @@ class SmtpSession:
         act = effect.reply
         if act is not None:
             lines = (act.reply or "").splitlines()
-            accepts = not lines or lines[-1][:1] in ("2", "3")
+            accepts = bool(lines) and lines[-1][:1] in ("2", "3")
             self.overruled, self.refused = accepts, not accepts
 
     def _facts(self, verb: str, argument: str) -> dict[str, object]:
@@ -560,7 +560,7 @@ class SmtpSession:
                 self.delivers = not self.refused if deliver is None else deliver
         recipients = len(envelope.rcpt_tos)
         self._commands.run(self._commands.message(content, done))
-        if not self.refused:
+        if self.delivers or not self.refused:
             connection.count("messages")
             connection.count("recipients", recipients)
             connection.count("octets", len(content))

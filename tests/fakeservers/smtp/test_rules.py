@@ -156,7 +156,7 @@ def test_own_answer_and_then_the_end() -> None:
 
 
 def test_the_lost_250() -> None:
-    dialogue = hello(rules=[rule("smtp.message", reply="", then="close")])
+    dialogue = hello(rules=[rule("smtp.message", reply="", deliver=True, then="close")])
     dialogue.mail()
     assert dialogue.send(b"x\r\n.\r\n") == ""
     assert dialogue.ended
@@ -179,7 +179,7 @@ def test_delivery(parts: dict[str, Any], reply: str, kept: bool) -> None:
     dialogue.mail()
     assert dialogue.send(b"x\r\n.\r\n") == reply + "\r\n"
     assert dialogue.contents() == [b"x\r\n"] * kept
-    assert dialogue.connection.tally.total("messages") == reply.startswith("250")
+    assert dialogue.connection.tally.total("messages") == (kept or reply.startswith("250"))
     assert dialogue.say(f"MAIL FROM:<{STRANGER}>").startswith("250")
 
 
@@ -288,7 +288,13 @@ def test_auth_is_refused_and_delayed() -> None:
 def test_starttls_refused_or_unanswered(reply: str) -> None:
     dialogue = hello(rules=[rule("smtp.starttls", reply=reply)])
     assert dialogue.say("STARTTLS") == reply
-    assert dialogue.starts_tls == (reply == "")
+    assert not dialogue.starts_tls
+
+
+def test_a_command_can_have_its_effect_and_say_nothing() -> None:
+    dialogue = hello(rules=[rule("smtp.starttls", truncate=0)])
+    assert dialogue.say("STARTTLS") == ""
+    assert dialogue.starts_tls
 
 
 def test_response_injection_before_the_handshake() -> None:

@@ -132,7 +132,7 @@ def test_plaintext_behind_starttls_is_never_acted_on(host: FakeMailHost) -> None
 def test_rules_over_the_wire() -> None:
     rules = [
         {"name": "later", "at": "smtp.mail", "when": {"nth.host": 1}, "reply": "451 4.3.0 later"},
-        {"name": "lost", "at": "smtp.message", "reply": "", "then": "close"},
+        {"name": "lost", "at": "smtp.message", "reply": "", "deliver": True, "then": "close"},
     ]
     with FakeMailHost(services=["smtp"], rules=[Rule.model_validate(rule) for rule in rules]) as host:
         with client(host, "smtp") as smtp, pytest.raises(smtplib.SMTPSenderRefused):
