@@ -2,7 +2,7 @@
 
 A provider's quirks, a scenario's faults and `serve --rules` are all rules. Rules at a point are read in order: every
 rule whose conditions hold acts, and the first that answers (a reply, or an end of the connection) ends the reading.
-A reply that accepts (2xx, 3xx, OK, +OK) lets the command have its effect; one that refuses stops it.
+A reply that accepts (2xx, 3xx, OK, +OK) lets the command have its effect; one that refuses, and an empty one, stops it.
 """
 
 from __future__ import annotations
@@ -201,8 +201,8 @@ class Act(BaseModel):
     reply: str | None = Field(
         default=None,
         description="said instead of the server's own answer, line by line; for IMAP `OK`, `NO`, `BAD` lines get the "
-        "command's tag, `*` and `+` lines stay; empty: nothing is said and the command has no effect (`truncate: 0` lets "
-        "it have its effect in silence)",
+        "command's tag, `*` and `+` lines stay; empty: nothing is said and the command has no effect (with `truncate: "
+        "0` instead it has its effect in silence)",
     )
     line_end: Literal["crlf", "lf", "cr", "none"] = "crlf"
     untagged: str | None = Field(default=None, description="lines sent before the answer")
