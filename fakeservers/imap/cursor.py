@@ -142,10 +142,11 @@ class Cursor:
         self.at = 0
         return taken
 
-    def string(self) -> bytes:
+    def string(self, *, eight_bit: bool = False) -> bytes:
+        """`eight_bit`: a quoted string may hold octets over 127, which the grammar keeps for literals."""
         if self.at_literal():
             return self.literal()
-        inner = self._match(_QUOTED_UTF8 if self.utf8 else _QUOTED, "a string")[1]
+        inner = self._match(_QUOTED_UTF8 if self.utf8 or eight_bit else _QUOTED, "a string")[1]
         return _ESCAPE.sub(rb"\1", inner) if b"\\" in inner else inner
 
     def nstring(self) -> bytes | None:
@@ -154,9 +155,9 @@ class Cursor:
             return None
         return self.string()
 
-    def astring(self) -> bytes:
+    def astring(self, *, eight_bit: bool = False) -> bytes:
         if self.peek(b'"') or self.at_literal():
-            return self.string()
+            return self.string(eight_bit=eight_bit)
         return self._match(_ASTRING, "an atom or string")[0]
 
     def list_pattern(self) -> bytes:
@@ -167,8 +168,9 @@ class Cursor:
 
     def mailbox(self) -> str:
         """A mailbox name in Unicode, INBOX in upper case. A name that is no modified UTF-7 comes back with its
-        octets as surrogates, so it is no mailbox's name and still prints as it came."""
-        raw = self.astring()
+        octets as surrogates, so it is no mailbox's name and still prints as it came: widely used clients send raw
+        UTF-8, and a NO for one mailbox lets them go on with the others, which a BAD does not."""
+        raw = self.astring(eight_bit=True)
         if raw.upper() == b"INBOX":
             return "INBOX"
         return self.mailbox_name(raw)

@@ -66,8 +66,8 @@ class _Reading:
 
     def text(self) -> str:
         """A search string. Raises BadSyntaxError for octets that the charset does not have."""
-        octets = self.cursor.astring()
         strict = self.session.manners.search_strict_charset
+        octets = self.cursor.astring(eight_bit=not strict)
         if strict and not (self.charset_given or self.session.utf8) and not octets.isascii():
             self.cursor.fail("a charset for 8-bit text")
         try:
