@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fakeservers.certificates import client_files
 from fakeservers.host import FakeMailHost
 from fakeservers.profile import SERVICES, Profile
 from harness.scenario import Scenario
@@ -23,7 +24,8 @@ def build(
     """The request's `settings`: the profile's recommended ones, then the scenario's, then `overrides` of the steps.
 
     Beside the contract's keys a section may say `service` (whose port is meant), `account` (whose name and password)
-    and `host: provider` (the provider's real host name and default port, with `dial`). Raises ValueError.
+    and `host: provider` (the provider's real host name and default port, with `dial`); `client_cert` may be `right`
+    (made for the account) or `unknown-ca`. Raises ValueError.
     """
     actions = set(scenario.actions())
     wanted: dict[str, dict[str, Any]] = {}
@@ -76,6 +78,9 @@ def _section(section: str, given: dict[str, Any], host: FakeMailHost) -> dict[st
         }
     else:
         settings |= {"protocol": protocol, "inbox": None, "completed": None, "unseen_only": True}
+    if (kind := given.get("client_cert")) in ("right", "unknown-ca"):
+        certificate, key = client_files(user["username"], trusted=kind == "right")
+        given = {**given, "client_cert": str(certificate), "client_key": str(key)}
     if given.get("host") == "provider":
         given = {**given, "host": profile.services[service].host, "port": given.get("port")}  # type: ignore[index]
     elif given.get("host") == "comma":

@@ -104,13 +104,14 @@ class ErrorExpect(Expect):
     code: int | list[int] | None = None
     enhanced: str | list[str] | None = None
     text: str | None = Field(default=None, description="a regular expression found in the error's text")
+    lacks: str | None = Field(default=None, description="a regular expression that the error's text must not match")
 
     @field_validator("category")
     @classmethod
     def _narrow(cls, value: Any) -> Any:
         return _alternatives(value, CATEGORIES)
 
-    @field_validator("text")
+    @field_validator("text", "lacks")
     @classmethod
     def _pattern(cls, value: str | None) -> str | None:
         return checked_pattern(value)

@@ -198,9 +198,10 @@ def _error(expect: ErrorExpect, observed: Any, path: Path, name: str = "error") 
         ("code", expect.code, _among),
         ("enhanced", expect.enhanced, _among),
         ("text", expect.text, lambda text, pattern: re.search(pattern, str(text or ""), re.IGNORECASE) is not None),
+        ("lacks", expect.lacks, lambda text, pattern: re.search(pattern, str(text or "")) is None),
     ]
     for part, wanted, holds in parts:
-        if wanted is not None and not holds(observed.get(part), wanted):
+        if wanted is not None and not holds(observed.get("text" if part == "lacks" else part), wanted):
             yield Failure(f"{name}.{part}", wanted, dict(observed), [*path, part])
 
 

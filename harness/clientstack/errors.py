@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
-__all__ = ["CATEGORIES", "MailError"]
+__all__ = ["CATEGORIES", "MailError", "printable"]
 
 CATEGORIES: Final = (
     "connect",
@@ -27,6 +28,15 @@ CATEGORIES: Final = (
     "unsupported",
     "config",
 )
+
+# Control characters (line ends and tabs apart), and those that turn the direction of a text.
+_INVISIBLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """A server's words as a person may see them: what could steer a terminal or disguise the text is written out."""
+    return _INVISIBLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
 
 _ALWAYS_FAILED: Final = frozenset(
     {"tls-certificate", "tls-required", "authentication", "auth-mechanism", "unsupported", "config"}
@@ -55,11 +65,11 @@ class MailError(Exception):
         scope: str | None = None,
         in_doubt: bool = False,
     ) -> None:
-        super().__init__(category, text)
+        super().__init__(category, printable(text))
         if category not in CATEGORIES:
             raise ValueError(f"unknown error category {category!r}")
         self.category = category
-        self.text = text
+        self.text = printable(text)
         self.code = code
         self.enhanced = enhanced
         self.retry_after = retry_after

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from .errors import MailError
+from .errors import MailError, printable
 from .redaction import Redactor
 from .tls import Trust, certificate_facts
 
@@ -41,7 +41,7 @@ class Dialogue:
         self._lines: deque[str] = deque(maxlen=400)
 
     def add(self, side: str, text: str) -> None:
-        line = f"{side}: {self.redactor(text)}"
+        line = f"{side}: {printable(self.redactor(text))}"
         self._lines.append(line)
         if self._listener is not None:
             self._listener(line)

@@ -292,3 +292,17 @@ def test_a_debug_file_is_dated_and_redacted(tmp_path: Path, capsys: pytest.Captu
 def test_times_are_never_promised_too_early() -> None:
     assert timestamp(NOW.timestamp() + 0.2) == "2026-11-22T08:00:01Z"
     assert json.dumps(timestamp(None)) == "null"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("550 \x1b[2J\x1b]0;owned\x07", "550 \\x1b[2J\\x1b]0;owned\\x07"),
+        ("\u202egnp.exe\u2066", "\\u202egnp.exe\\u2066"),
+        ("\x9b1m\x7f\0", "\\x9b1m\\x7f\\x00"),
+        ("Größe\n\t収件人", "Größe\n\t収件人"),
+    ],
+)
+def test_a_servers_words_steer_no_terminal(said: str, shown: str) -> None:
+    assert MailError("temporary", said).text == shown
+    assert shown in str(MailError("temporary", said))

@@ -91,6 +91,8 @@ def test_a_reply_to_send(expect: dict[str, Any], reply: dict[str, Any], broken: 
         ({"text": "not accepted"}, {"category": "temporary", "text": "Username NOT ACCEPTED"}, []),
         ({"text": "not accepted"}, {"category": "temporary", "text": ""}, ["error.text"]),
         ({"category": "config"}, None, ["error"]),
+        ({"lacks": "[\x00-\x1f]"}, {"category": "size", "text": "too \x1b[1m big"}, ["error.lacks"]),
+        ({"lacks": "[\x00-\x1f]"}, {"category": "size", "text": "too big"}, []),
     ],
 )
 def test_an_error(expect: dict[str, Any], error: dict[str, Any] | None, broken: list[str]) -> None:
