@@ -10,11 +10,11 @@ import pytest
 
 from fakeservers.yamlfile import FileError
 from harness.casefile import Case, load_cases
-from harness.drivers import Client, ClientFailed, ClientSilent, open_client
+from harness.drivers import ClientFailed, ClientPool
 from harness.results import Result
 from harness.runner import run_case
 
-__all__ = ["CLIENTS", "RUN", "CaseFailed", "ClientPool", "RunFacts", "ScenarioFile", "ScenarioItem"]
+__all__ = ["CLIENTS", "RUN", "CaseFailed", "RunFacts", "ScenarioFile", "ScenarioItem"]
 
 
 class CaseFailed(Exception):
@@ -42,32 +42,6 @@ class RunFacts:
     def from_plain(cls, plain: dict[str, Any]) -> RunFacts:
         chosen = None if plain["chosen"] is None else frozenset(plain["chosen"])
         return cls(plain["names"], plain["command"], plain["seed"], plain["now"], chosen)
-
-
-class ClientPool:
-    """The clients of this process, opened when first needed and kept."""
-
-    def __init__(self, command: str | None) -> None:
-        self._command = command
-        self._open: dict[str, Client] = {}
-        self._failed: dict[str, str] = {}
-
-    def get(self, name: str) -> Client:
-        """Raises ClientFailed; a client that could not be greeted once is not tried again."""
-        if name in self._failed:
-            raise ClientFailed(self._failed[name])
-        if name not in self._open:
-            try:
-                self._open[name] = open_client(name, self._command)
-            except (ClientSilent, ClientFailed) as error:
-                self._failed[name] = str(error)
-                raise ClientFailed(str(error)) from None
-        return self._open[name]
-
-    def close(self) -> None:
-        for client in self._open.values():
-            client.close()
-        self._open.clear()
 
 
 RUN = pytest.StashKey[RunFacts]()

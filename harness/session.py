@@ -18,12 +18,15 @@ import pytest
 
 from fakeservers.yamlfile import cache_folder
 from harness.casefile import Case
-from harness.collector import RUN, RunFacts, ScenarioItem
+from harness.collector import CLIENTS, RUN, RunFacts, ScenarioItem
+from harness.drivers import ClientPool
 from harness.drivers.command import SAVED_ENVIRONMENT
 from harness.results import Result
 
 __all__ = ["Outcome", "run_cases"]
 
+AGAIN = 0.5
+"""Seconds after which a signal that has not ended the run is sent once more."""
 INI = "[pytest]\nmailrig_scenarios = /\n"
 
 
@@ -33,13 +36,15 @@ class Outcome:
 
     results: list[Result] = field(default_factory=list)
     signal: int | None = None
+    ending: bool = False
+    """The signal has reached pytest, which ends in good order from here on."""
     trouble: str | None = None
 
 
 def run_cases(
-    cases: list[Case], facts: RunFacts, *, workers: str = "0", on_result: Callable[[Result], None]
+    cases: list[Case], facts: RunFacts, pool: ClientPool, *, workers: str = "0", on_result: Callable[[Result], None]
 ) -> Outcome:
-    """Run the cases with pytest; `workers` is a number or `auto`, 0 runs them in this process."""
+    """Run the cases with pytest; `workers` is a number or `auto`, 0 runs them here, with `pool`'s clients."""
     outcome = Outcome()
     if not cases:
         return outcome
@@ -58,7 +63,7 @@ def run_cases(
     arguments += list(dict.fromkeys(str(case.file.resolve()) for case in cases))
     with _sealed_environment(), _signals(outcome), TemporaryDirectory(prefix="mailrig-pids-") as pids:
         try:
-            status = pytest.main(arguments, plugins=[_RunPlugin(facts, outcome, on_result, Path(pids))])
+            status = pytest.main(arguments, plugins=[_RunPlugin(facts, pool, outcome, on_result, Path(pids))])
         except KeyboardInterrupt:
             status = pytest.ExitCode.INTERRUPTED
     if status == pytest.ExitCode.INTERRUPTED and outcome.signal is None:
@@ -86,14 +91,19 @@ def _account_for(cases: list[Case], facts: RunFacts, outcome: Outcome, on_result
 class _RunPlugin:
     """Gives pytest the run's facts, takes the results from its reports."""
 
-    def __init__(self, facts: RunFacts, outcome: Outcome, on_result: Callable[[Result], None], pids: Path) -> None:
+    def __init__(
+        self, facts: RunFacts, pool: ClientPool, outcome: Outcome, on_result: Callable[[Result], None], pids: Path
+    ) -> None:
         self._facts = facts
+        self._pool = pool
         self._outcome = outcome
         self._on_result = on_result
         self._pids = pids
 
     def pytest_configure(self, config: pytest.Config) -> None:
         config.stash[RUN] = self._facts
+        config.stash[CLIENTS] = self._pool
+        config.add_cleanup(self._pool.close)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -101,6 +111,7 @@ class _RunPlugin:
 
     def pytest_keyboard_interrupt(self) -> None:
         """A worker that waits for a client would wait on: tell it too."""
+        self._outcome.ending = True
         for file in self._pids.iterdir():
             with suppress(OSError):
                 os.kill(int(file.name), signal.SIGTERM)
@@ -175,11 +186,16 @@ def _signals(outcome: Outcome) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         outcome.signal = number
+        # An exception that strikes inside a finalizer is swallowed by Python: then it has to be raised again.
+        again = threading.Timer(AGAIN, lambda: None if outcome.ending else os.kill(os.getpid(), number))
+        again.daemon = True
+        again.start()
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
+        outcome.ending = True
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from random import SystemRandom
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from harness.selection import Selection
 
 __all__ = ["run"]
 
@@ -115,7 +118,7 @@ def run(
 
 
 def _run(
-    selection: object,
+    selection: Selection,
     names: list[str],
     command: str | None,
     workers: str | None,
@@ -125,26 +128,30 @@ def _run(
     json_file: Path | None,
     junit_file: Path | None,
 ) -> None:
+    from harness.drivers import ClientPool
+
+    total = len(selection.cases) * len(names)
+    if workers is None:
+        workers = "auto" if total >= WORTH_WORKERS else "0"
+    pool = ClientPool(command)
+    if workers == "0":
+        pool.open_ahead(names[0])
+
     from harness.collector import RunFacts
     from harness.reports import jsonfile
     from harness.reports.atomic import check_writable
     from harness.reports.record import RunRecord
     from harness.reports.text import TextReport, make_console
     from harness.results import Result, exit_status
-    from harness.selection import Selection
     from harness.session import run_cases
 
-    assert isinstance(selection, Selection)
     for file in (json_file, junit_file):
         if file is not None:
             check_writable(file)
     began = time.time()
     seed = SystemRandom().randrange(1_000_000) if seed is None else seed
     facts = RunFacts(names, command, seed, float(int(began)), frozenset(case.id for case in selection.cases))
-    total = len(selection.cases) * len(names)
     report = TextReport(make_console(), total, quiet)
-    if workers is None:
-        workers = "auto" if total >= WORTH_WORKERS else "0"
     report.start(total, [command] if command else names, seed, workers)
     done = 0
 
@@ -153,7 +160,7 @@ def _run(
         done += 1
         report.result(result, done)
 
-    outcome = run_cases(selection.cases, facts, workers=workers, on_result=on_result)
+    outcome = run_cases(selection.cases, facts, pool, workers=workers, on_result=on_result)
     seconds = time.time() - began
     order = {name: index for index, name in enumerate(selection.ids)}
     outcome.results.sort(key=lambda result: order.get(result.id, 0))
@@ -167,16 +174,15 @@ def _run(
         selected=selection.ids,
         results=outcome.results,
     )
-    report.finish(outcome.results, seconds, outcome.signal is not None)
+    status = exit_status(outcome.results) if outcome.signal is None else 128 + outcome.signal
+    report.finish(outcome.results, seconds, outcome.signal is not None, status)
     if json_file is not None:
         jsonfile.write(json_file, record)
     if junit_file is not None:
         from harness.reports import junit
 
         junit.write(junit_file, record)
-    if outcome.signal is not None:
-        sys.exit(128 + signal.Signals(outcome.signal))
-    sys.exit(exit_status(outcome.results))
+    sys.exit(status)
 
 
 def _version() -> str:

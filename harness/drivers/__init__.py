@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import Any, Protocol
 
-__all__ = ["Client", "ClientFailed", "ClientSilent", "client_names", "open_client"]
+__all__ = ["Client", "ClientFailed", "ClientPool", "ClientSilent", "client_names", "open_client"]
 
 
 class ClientSilent(Exception):
@@ -63,3 +65,39 @@ def command_words(command: str) -> list[str]:
     if not words:
         raise ValueError("the client command is empty")
     return words
+
+
+class ClientPool:
+    """The clients of this process, opened when first needed and kept. Any thread may open one ahead of need."""
+
+    def __init__(self, command: str | None) -> None:
+        self._command = command
+        self._open: dict[str, Client] = {}
+        self._failed: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> Client:
+        """Raises ClientFailed; a client that could not be greeted once is not tried again."""
+        with self._lock:
+            if name not in self._open and name not in self._failed:
+                try:
+                    self._open[name] = open_client(name, self._command)
+                except (ClientSilent, ClientFailed) as error:
+                    self._failed[name] = str(error)
+            if name in self._failed:
+                raise ClientFailed(self._failed[name])
+            return self._open[name]
+
+    def open_ahead(self, name: str) -> None:
+        """Start and greet the client while this process is busy with something else."""
+
+        def greet() -> None:
+            with contextlib.suppress(ClientFailed):
+                self.get(name)
+
+        threading.Thread(target=greet, daemon=True).start()
+
+    def close(self) -> None:
+        for client in self._open.values():
+            client.close()
+        self._open.clear()
