@@ -68,10 +68,11 @@ class _Connection(imaplib.IMAP4):
         return None
 
     def secure(self) -> None:
-        """STARTTLS was accepted: the handshake, and capabilities anew (RFC 9051 6.2.1)."""
+        """STARTTLS was accepted: the handshake, and capabilities anew (RFC 9051 6.2.1). Whatever was said in clear,
+        messages among it, is nobody's word: imaplib would keep it for the next command that asks for such data."""
         self._wire.start_tls()
         self._tls_established = True
-        self.untagged_responses.pop("CAPABILITY", None)
+        self.untagged_responses.clear()
         self._get_capabilities()
 
 

@@ -47,14 +47,19 @@ class _OneShot:
     def __init__(self, name: str, response: bytes, goodbye: bytes = b"") -> None:
         self.name = name
         self._response: bytes | None = response
-        self._goodbye = goodbye
+        self._goodbye: bytes | None = goodbye
 
     def initial(self) -> bytes:
         response, self._response = self._response, None
         return response or b""
 
     def answer(self, challenge: bytes) -> bytes:
-        return self.initial() if self._response is not None else self._goodbye
+        if self._response is not None:
+            return self.initial()
+        goodbye, self._goodbye = self._goodbye, None
+        if goodbye is None:
+            raise MailError("protocol", f"the server goes on asking after the end of {self.name}")
+        return goodbye
 
     def finish(self) -> None:
         return
