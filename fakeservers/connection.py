@@ -42,7 +42,8 @@ class Connection:
         self.tally = Tally()
         self.facts: dict[str, object] = {}
         """Facts that outlive one command: `sender`, `recipients`, `mailbox`."""
-        self.variables: Mapping[str, str] | None = None
+        self.variables: dict[str, str] = {}
+        """The profile's ids of this connection, as far as somebody has seen them."""
         self.wake: Callable[[], None] = lambda: None
         """Asks the wire to call the session's `stirred` soon."""
 
@@ -130,19 +131,34 @@ class Connection:
         if self.account is not None:
             self.account.tally.add(name, now, amount)
 
+    def count_message(self, recipients: int, octets: int) -> None:
+        """As `count`, for one message."""
+        now = self.site.clock.now()
+        for tally in (self.tally, self.site.tally) if self.account is None else (
+            self.tally, self.site.tally, self.account.tally
+        ):  # fmt: skip
+            tally.add("messages", now)
+            tally.add("recipients", now, recipients)
+            tally.add("octets", now, octets)
+
     # --- words
 
     def text(self, template: str, **values: object) -> str:
         """A profile's or rule's text with its placeholders filled."""
         if "{" not in template:
             return template
-        if self.variables is None:
-            self.variables = self.site.variables()
-        words: dict[str, object] = {**self.variables, **values}
         for name in placeholders(template):
-            if name not in words and (word := self.site.word(self, name)) is not None:
-                words[name] = word
-        return render(template, words)
+            if name not in values and (word := self.word(name)) is not None:
+                values[name] = word
+        return render(template, values)
+
+    def word(self, name: str) -> object:
+        """A placeholder's value: one of this connection's ids, which are made when a text first has them, or what
+        every text may use; None for another name."""
+        made = self.variables.get(name)
+        if made is None:
+            made = self.site.variable(name, self.variables)
+        return self.site.word(self, name) if made is None else made
 
     # --- transcript
 

@@ -104,6 +104,17 @@ class Condition(BaseModel):
                 raise ValueError(f"not a regular expression: {error}") from None
         return value
 
+    def compiled(self) -> Callable[[object], bool]:
+        """`test`, made short for the conditions that stand at every message."""
+        given = self.model_fields_set - {"within"}
+        if given == {"equals"}:
+            equals = self.equals
+            return lambda value: _among(value, equals)
+        if given == {"at_least"} and self.at_least is not None:
+            least = self.at_least
+            return lambda value: isinstance(value, int | float) and value >= least
+        return self.test
+
     def test(self, value: object) -> bool:
         """Texts are compared without case; a list means any of them."""
         given = self.model_fields_set
@@ -450,7 +461,7 @@ class _Compiled:
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.plain = [
-            (key, condition, condition.within)
+            (key, condition.compiled(), condition.within)
             for key, condition in rule.when.items()
             if key != "probability" and not key.startswith("nth.")
         ]
@@ -461,8 +472,8 @@ class _Compiled:
         self.fired = 0
 
     def holds(self, moment: Moment, random: Random) -> bool:
-        for key, condition, within in self.plain:
-            if not condition.test(moment.value(key, within)):
+        for key, test, within in self.plain:
+            if not test(moment.value(key, within)):
                 return False
         if self.probability is not None and random.random() >= self.probability:
             return False

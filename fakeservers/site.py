@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import format_datetime
@@ -13,7 +14,7 @@ from fakeservers.mailstore import MailStore
 from fakeservers.profile import Profile
 from fakeservers.rules import RuleBook
 from fakeservers.tally import Tally
-from fakeservers.templates import generate, render
+from fakeservers.templates import generate, placeholders, render
 from fakeservers.transcript import Secrets, Transcript
 
 if TYPE_CHECKING:
@@ -46,12 +47,20 @@ class Site:
     def host_name(self, service: str) -> str:
         return self.profile.services[service].host  # type: ignore[index]
 
-    def variables(self) -> dict[str, str]:
-        """A connection's own ids, in the forms that the profile gives; a form may hold the ids before it."""
-        made: dict[str, str] = {}
-        for name, pattern in self.profile.variables.items():
-            made[name] = render(generate(pattern, self.random), made)
-        return made
+    def variable(self, name: str, made: dict[str, str]) -> str | None:
+        """A connection's own id in the form that the profile gives, None where it gives none; a form may hold the ids
+        before it. `made` are those that the connection has, and the new one comes to them."""
+        patterns = self.profile.variables
+        if name not in patterns:
+            return None
+        text = generate(patterns[name], self.random)
+        if "{" in text:
+            before = set(itertools.takewhile(lambda each: each != name, patterns))
+            for each in before.intersection(placeholders(text)) - made.keys():
+                self.variable(each, made)
+            text = render(text, {each: made[each] for each in before & made.keys()})
+        made[name] = text
+        return text
 
     def word(self, connection: Connection, name: str) -> object:
         """A placeholder that every text may use, None for another; cores add their command's own. Each is made only

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from random import Random
 
 __all__ = ["DYNAMIC", "generate", "placeholders", "render"]
@@ -35,28 +36,47 @@ DYNAMIC: Mapping[str, str] = {
 }
 
 
+@lru_cache(maxsize=1024)
+def _parts(text: str) -> tuple[str, ...]:
+    """Literal text and names in turn."""
+    return tuple(_PLACEHOLDER.split(text))
+
+
 def placeholders(text: str) -> list[str]:
     """The names used in a template, in order."""
-    return _PLACEHOLDER.findall(text)
+    return list(_parts(text)[1::2])
 
 
 def render(text: str, values: Mapping[str, object]) -> str:
     """`text` with its placeholders filled; a name that is not there stays as it is."""
     if "{" not in text:
         return text
-    return _PLACEHOLDER.sub(lambda match: str(values.get(match[1], match[0])), text)
+    parts = list(_parts(text))
+    for place in range(1, len(parts), 2):
+        name = parts[place]
+        parts[place] = str(values[name]) if name in values else f"{{{name}}}"
+    return "".join(parts)
 
 
 def generate(pattern: str, random: Random) -> str:
     """A text of the form that `pattern` gives: `[0-9a-f]{13}-sm[a-z]{3}`; sets in brackets, all else literal."""
-    out = []
+    return "".join(
+        random.randbytes(times).decode("latin-1").translate(choice) if times else choice
+        for times, choice in _pieces(pattern)
+    )
+
+
+@lru_cache(maxsize=256)
+def _pieces(pattern: str) -> tuple[tuple[int, str], ...]:
+    """(0, literal text), or how many characters and which one each of 256 numbers stands for."""
+    pieces = []
     for many, times, one, literal in _PATTERN.findall(pattern):
         if literal:
-            out.append(literal)
+            pieces.append((0, literal))
         else:
             alphabet = _alphabet(many or one)
-            out += random.choices(alphabet, k=int(times or 1))
-    return "".join(out)
+            pieces.append((int(times or 1), (alphabet * (256 // len(alphabet) + 1))[:256]))
+    return tuple(pieces)
 
 
 def _alphabet(charset: str) -> str:

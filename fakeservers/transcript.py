@@ -64,7 +64,8 @@ class Secrets:
         # Proofs are good for one connection: the newest are enough, and a long life does not make masking slow.
         self._proofs: deque[tuple[bytes, str]] = deque(maxlen=64)
         self._ordered: list[tuple[bytes, str]] = []
-        self._clean: dict[bytes, bytes] = {}
+        self.clean: dict[bytes, bytes] = {}
+        """Short lines seen that hold no secret, by themselves."""
 
     def add(self, secret: str, *, user: str = "", kind: str = "password") -> None:
         """Know `secret`: raw, quoted as IMAP, JSON and URLs do, base64 at any alignment, in SASL messages."""
@@ -103,7 +104,7 @@ class Secrets:
     def mask(self, data: bytes) -> tuple[bytes, str | None]:
         """`data` with every known secret replaced, and the kind of the first one found or None. Short lines come again
         and again: those without a secret are remembered, and shared."""
-        clean = self._clean.get(data)
+        clean = self.clean.get(data)
         if clean is not None:
             return clean, None
         found = None
@@ -113,15 +114,15 @@ class Secrets:
                 data = data.replace(form, MASK)
                 found = found or kind
         if found is None and len(given) <= CLEAN_LENGTH:
-            if len(self._clean) >= CLEAN_LINES:
-                self._clean.clear()
-            self._clean[given] = given
+            if len(self.clean) >= CLEAN_LINES:
+                self.clean.clear()
+            self.clean[given] = given
         return data, found
 
     def _sort(self) -> None:
         """The longest form first: a secret may be a part of another."""
         self._ordered = sorted([*self._forms.items(), *self._proofs], key=lambda item: -len(item[0]))
-        self._clean.clear()
+        self.clean.clear()
 
 
 def _aligned(raw: bytes) -> set[bytes]:
@@ -201,7 +202,11 @@ class Transcript:
         """As `add`, for who has `where` and `what` ready."""
         found = None
         if not (masked or what[2]):
-            data, found = self.secrets.mask(data)
+            clean = self.secrets.clean.get(data)
+            if clean is not None:
+                data = clean
+            else:
+                data, found = self.secrets.mask(data)
         read = time.monotonic()
         if read - self._read > SAME_MOMENT or self._moved != self.clock.moved:
             self._read, self._elapsed = read, read - self._started

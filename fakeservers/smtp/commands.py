@@ -112,8 +112,18 @@ class Commands(SMTP):
         self.dialogue.say("auth.required")
         return True
 
+    def _comes_too_early(self) -> bool:
+        """Both checks for MAIL, RCPT and DATA, without a coroutine each: a message is three of them, and every
+        coroutine of aiosmtpd's that is nested in another (`_call_handler_hook` too) costs as much as reading a line."""
+        session, dialogue = self.session, self.dialogue
+        if dialogue.overruled or (session.host_name and (session.authenticated or not dialogue.service.auth_required)):
+            return False
+        dialogue.say("auth.required" if session.host_name else "ehlo-first")
+        return True
+
     def _set_rset_state(self) -> None:
-        super()._set_rset_state()  # type: ignore[no-untyped-call]
+        """A new envelope; the session's own transaction ends with it."""
+        self.envelope = Envelope()
         self.dialogue.transaction_ended()
 
     def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
@@ -171,9 +181,10 @@ class Commands(SMTP):
         """aiosmtpd keeps `<>` as an address of that name, refuses `AUTH=<>`, and puts parameters into upper case, ENVID
         and AUTH values with them."""
         dialogue = self.dialogue
-        if await self.check_helo_needed() or await self.check_auth_needed("MAIL"):
+        envelope = self.envelope
+        if self._comes_too_early():
             return
-        if self.envelope.mail_from is not None and not dialogue.overruled:
+        if envelope.mail_from is not None and not dialogue.overruled:
             dialogue.say("sequence")
             return
         mail = parse_mail(arg)
@@ -185,35 +196,36 @@ class Commands(SMTP):
         if error is not None:
             dialogue.say(error)
             return
-        dialogue.say(await self._call_handler_hook("MAIL", mail.address, mail))
+        dialogue.say(await self.event_handler.handle_MAIL(self, self.session, envelope, mail.address, mail))
 
     @syntax("RCPT TO: <address>", extended=" [SP <mail-parameters>]")
     async def smtp_RCPT(self, arg: str) -> None:
         """aiosmtpd refuses every RCPT parameter, so DSN has no way through, and asks for a true reverse-path, which the
         null one is not."""
         dialogue = self.dialogue
-        if await self.check_helo_needed() or await self.check_auth_needed("RCPT"):
+        envelope = self.envelope
+        if self._comes_too_early():
             return
-        if self.envelope.mail_from is None or dialogue.in_bdat:
+        if envelope.mail_from is None or dialogue.in_bdat:
             dialogue.say("sequence" if dialogue.in_bdat else "mail-first")
             return
         rcpt = parse_rcpt(arg)
         error = rcpt.error
         if error is None and rcpt.values and not dialogue.overruled:
             error = parameter_error("RCPT", rcpt, dialogue.offered)
-        if error is None and not rcpt.address.isascii() and not self.envelope.smtp_utf8:
+        if error is None and not rcpt.address.isascii() and not envelope.smtp_utf8:
             error = "smtputf8.required"
         if error is not None:
             dialogue.say(error)
             return
-        dialogue.say(await self._call_handler_hook("RCPT", rcpt.address, rcpt))
+        dialogue.say(await self.event_handler.handle_RCPT(self, self.session, envelope, rcpt.address, rcpt))
 
     @syntax("DATA")
     async def smtp_DATA(self, arg: str) -> None:
         """aiosmtpd reads the message line by line, which takes 39 % of its time, and refuses lines over 1,001 octets.
         Here the stream's reader takes over until the final dot, and `message` follows."""
         dialogue = self.dialogue
-        if await self.check_helo_needed() or await self.check_auth_needed("DATA"):
+        if self._comes_too_early():
             return
         if arg:
             dialogue.say("argument")
@@ -228,8 +240,9 @@ class Commands(SMTP):
 
     async def message(self, content: bytes, done: str) -> None:
         """What follows the final dot: the DATA hook keeps the message before the reply (key `done`) is said."""
-        self.envelope.content = self.envelope.original_content = content
-        status = await self._call_handler_hook("DATA")
+        envelope = self.envelope
+        envelope.content = envelope.original_content = content
+        status = await self.event_handler.handle_DATA(self, self.session, envelope)
         self.dialogue.say(done if status is MISSING else status)
 
     @syntax("BDAT size [LAST]")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["ChunkReader", "DataReader", "irregularities"]
 
 END = b"\r\n.\r\n"
+DOT = b"\r\n."
 LONGEST_LINE = 1000
 """Octets of a text line, CRLF included (RFC 5321 4.5.3.1.6)."""
 
@@ -43,7 +44,12 @@ class DataReader:
         if not kept:
             if data.startswith(b".\r\n", start):
                 return start + 3
-            end = data.find(END, start)
+            # Most messages come whole and hold no dot behind a line end but the last: one search finds it.
+            end = data.find(DOT, start)
+            if end >= 0 and data.startswith(END, end):
+                self._finish(data[start : end + 2], dots=False)
+                return end + 5
+            end = data.find(END, end) if end >= 0 else -1
             if end >= 0:
                 self._finish(data[start : end + 2])
                 return end + 5
@@ -79,12 +85,12 @@ class DataReader:
                 self.too_big = True
                 del kept[:-4]
 
-    def _finish(self, raw: bytes) -> None:
+    def _finish(self, raw: bytes, *, dots: bool = True) -> None:
         self.octets = len(raw)
         if raw.startswith(b"."):
             raw = raw[1:]
-        if b"\r\n." in raw:
-            raw = raw.replace(b"\r\n.", b"\r\n")
+        if dots and DOT in raw:
+            raw = raw.replace(DOT, b"\r\n")
         if len(raw) > self._limit:
             self.too_big = True
         else:

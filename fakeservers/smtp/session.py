@@ -44,6 +44,31 @@ _CLOSE = End("close")
 _START_TLS = StartTls()
 
 
+class CommandLine(NamedTuple):
+    """A line taken apart: its verb, None where nobody knows it; the name as it came or the verb's; the argument; and
+    the reply key that refuses the line whatever it says, or None."""
+
+    verb: Verb | None
+    name: str
+    argument: str
+    fault: str | None
+
+
+def _parsed(line: bytes) -> CommandLine:
+    word, _, rest = line.rstrip(b"\r\n").partition(b" ")
+    verb = VERBS.get(word.upper())
+    fault = None
+    if line[-2:] != b"\r\n":
+        fault = "line.bare-lf"
+    elif b"\r" in line[:-2] or b"\0" in line:
+        fault = "line"
+    name = verb.name if verb is not None else word.decode("utf-8", "replace")
+    return CommandLine(verb, name, rest.decode("utf-8", "surrogateescape").rstrip(" \t"), fault)
+
+
+_known = lru_cache(maxsize=1024)(_parsed)
+
+
 class SmtpSession:
     """The server's side of one SMTP connection (RFC 5321), on aiosmtpd's commands and hooks."""
 
@@ -195,8 +220,9 @@ class SmtpSession:
         if self.authentication is not None:
             self._answer(self.authentication, line)
             return
-        verb_word, _, rest = line.rstrip(b"\r\n").partition(b" ")
-        verb = VERBS.get(verb_word.upper())
+        # Credentials stand in no cache.
+        command = (_parsed if line[:1] in b"Aa" else _known)(line)
+        verb, argument = command.verb, command.argument
         is_auth = verb is not None and verb.name == "AUTH"
         if len(line) > (AUTH_LINE_LIMIT if is_auth else self.profile.line_limit):
             self._too_long(line, len(line))
@@ -205,19 +231,15 @@ class SmtpSession:
             self._hear(line)
         else:
             self.connection.heard(line)
-        self._verb = verb.name if verb is not None else verb_word.decode("utf-8", "replace")
-        self._argument = argument = rest.decode("utf-8", "surrogateescape").rstrip(" \t")
-        if line[-2:] != b"\r\n":
-            self.say("line.bare-lf")
-        elif b"\r" in line[:-2] or b"\0" in line:
-            self.say("line")
+        self._verb = command.name
+        # A reply that repeats the argument must not repeat a password.
+        self._argument = argument.partition(" ")[0] if is_auth else argument
+        if command.fault is not None:
+            self.say(command.fault)
         elif verb is None:
-            self.consult("smtp.unknown", command=self._verb.lower(), argument=argument)
-            self.say("unknown" if verb_word else "line")
+            self.consult("smtp.unknown", command=command.name.lower(), argument=argument)
+            self.say("unknown" if command.name else "line")
         else:
-            if is_auth:
-                # A reply that repeats the argument must not repeat a password.
-                self._argument = argument.partition(" ")[0]
             self._command(verb, argument)
 
     def _command(self, verb: Verb, argument: str) -> None:
@@ -372,7 +394,7 @@ class SmtpSession:
         """A reply with its placeholders filled; kept where they stay as they are for the whole connection."""
         reply = Send(self._words(key, values))
         varying = self._replies.varying.get(key)
-        if varying is not None and varying <= (self.connection.variables or {}).keys():
+        if varying is not None and varying <= self.connection.variables.keys():
             self._fixed[key] = reply
         return reply
 
@@ -561,9 +583,7 @@ class SmtpSession:
         recipients = len(envelope.rcpt_tos)
         self._commands.run(self._commands.message(content, done))
         if self.delivers or not self.refused:
-            connection.count("messages")
-            connection.count("recipients", recipients)
-            connection.count("octets", len(content))
+            connection.count_message(recipients, len(content))
         self._commands.transaction_over()
         self._effect = None
 
