@@ -52,6 +52,14 @@ def test_generic_has_all_seven_services_and_two_users() -> None:
         ]  # fmt: skip
 
 
+def test_replies_do_not_wait_for_acknowledgements() -> None:
+    with FakeMailHost() as host, socket.create_connection(("127.0.0.1", host.endpoints()["ports"]["pop3"])) as client:
+        assert client.recv(3) == b"+OK"
+        (wire,) = host.wires
+        sock = wire._transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_mail_is_there_over_imap_and_pop3_with_its_octets_when_the_final_250_comes() -> None:
     with FakeMailHost() as host, smtp(host) as client:
         client.ehlo()
