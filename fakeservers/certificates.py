@@ -136,7 +136,8 @@ def _issue(
 
 
 def _right(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
-    _issue(authority(), *names).configure_cert(context)
+    # Old programs insist that there be a common name, though they go by the others.
+    _issue(authority(), *names, common_name=names[0]).configure_cert(context)
 
 
 def _wrong_host(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
