@@ -84,6 +84,9 @@ class Connection:
 
     def fact(self, key: str, within: float | None) -> object:
         """A fact by its condition key, see `fakeservers.rules`."""
+        scope, dot, name = key.partition(".")
+        if dot:
+            return self.scoped(scope, name, within)
         match key:
             case "tls":
                 return self.tls_version
@@ -104,9 +107,10 @@ class Connection:
                 return self.site.clock.now() - self.site.started
             case "sni":
                 return self.tls.sni if self.tls else None
-        scope, dot, name = key.partition(".")
-        if not dot:
-            return self.facts.get(key)
+        return self.facts.get(key)
+
+    def scoped(self, scope: str, name: str, within: float | None) -> object:
+        """A property or counter of the account, the connection or the host."""
         if scope == "account":
             account = self.account or self.claimed
             if account is None:

@@ -110,6 +110,9 @@ class Condition(BaseModel):
         if given == {"equals"}:
             equals = self.equals
             return lambda value: _among(value, equals)
+        if given == {"regex"} and self.regex is not None:
+            search = re.compile(self.regex, re.IGNORECASE).search
+            return lambda value: search("" if value is None else str(value)) is not None
         if given == {"at_least"} and self.at_least is not None:
             least = self.at_least
             return lambda value: isinstance(value, int | float) and value >= least
@@ -460,11 +463,12 @@ class _Compiled:
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
-        self.plain = [
-            (key, condition.compiled(), condition.within)
-            for key, condition in rule.when.items()
-            if key != "probability" and not key.startswith("nth.")
-        ]
+        self.plain: list[tuple[str, Callable[[object], bool], float | None, tuple[str, str] | None]] = []
+        for key, condition in rule.when.items():
+            scope, _, name = key.partition(".")
+            if key != "probability" and scope != "nth":
+                scoped = (scope, name) if scope in SCOPES and name else None
+                self.plain.append((key, condition.compiled(), condition.within, scoped))
         chance = rule.when.get("probability")
         self.probability = None if chance is None else float(chance.equals)  # type: ignore[arg-type]
         self.nth = [(key.partition(".")[2], cond) for key, cond in rule.when.items() if key.startswith("nth.")]
@@ -472,8 +476,8 @@ class _Compiled:
         self.fired = 0
 
     def holds(self, moment: Moment, random: Random) -> bool:
-        for key, test, within in self.plain:
-            if not test(moment.value(key, within)):
+        for key, test, within, scoped in self.plain:
+            if not test(moment.value(key, within) if scoped is None else moment.connection.scoped(*scoped, within)):
                 return False
         if self.probability is not None and random.random() >= self.probability:
             return False
@@ -507,6 +511,8 @@ class RuleBook:
         self.on_fire: dict[str, Callable[[], None]] = {}
         """Rule name: called on the loop each time that rule fires."""
         self.rules: list[Rule] = []
+        self.count_commands = False
+        """A rule looks at how many commands there were."""
         for rule in rules:
             self._enter(rule, first=False)
 
@@ -522,6 +528,7 @@ class RuleBook:
 
     def _enter(self, rule: Rule, *, first: bool) -> None:
         compiled = _Compiled(rule)
+        self.count_commands |= any(key.endswith(".commands") for key in rule.when)
         self.rules.insert(0 if first else len(self.rules), rule)
         for point in rule.points:
             for each in POINTS if point == "*" else [p for p in POINTS if fnmatchcase(p, point)]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from random import Random
 
-__all__ = ["DYNAMIC", "generate", "placeholders", "render"]
+__all__ = ["DYNAMIC", "generate", "placeholders", "render", "split"]
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _PATTERN = re.compile(r"\[([^\]]+)\]\{(\d+)\}|\[([^\]]+)\]|([^\[]+)")
@@ -37,21 +37,21 @@ DYNAMIC: Mapping[str, str] = {
 
 
 @lru_cache(maxsize=1024)
-def _parts(text: str) -> tuple[str, ...]:
+def split(text: str) -> tuple[str, ...]:
     """Literal text and names in turn."""
     return tuple(_PLACEHOLDER.split(text))
 
 
 def placeholders(text: str) -> list[str]:
     """The names used in a template, in order."""
-    return list(_parts(text)[1::2])
+    return list(split(text)[1::2])
 
 
 def render(text: str, values: Mapping[str, object]) -> str:
     """`text` with its placeholders filled; a name that is not there stays as it is."""
     if "{" not in text:
         return text
-    parts = list(_parts(text))
+    parts = list(split(text))
     for place in range(1, len(parts), 2):
         name = parts[place]
         parts[place] = str(values[name]) if name in values else f"{{{name}}}"
@@ -60,23 +60,28 @@ def render(text: str, values: Mapping[str, object]) -> str:
 
 def generate(pattern: str, random: Random) -> str:
     """A text of the form that `pattern` gives: `[0-9a-f]{13}-sm[a-z]{3}`; sets in brackets, all else literal."""
-    return "".join(
-        random.randbytes(times).decode("latin-1").translate(choice) if times else choice
-        for times, choice in _pieces(pattern)
-    )
+    octets, pieces = _pieces(pattern)
+    drawn = random.randbytes(octets)
+    made = bytearray()
+    start = 0
+    for times, choice in pieces:
+        made += drawn[start : start + times].translate(choice) if times else choice
+        start += times
+    return made.decode()
 
 
 @lru_cache(maxsize=256)
-def _pieces(pattern: str) -> tuple[tuple[int, str], ...]:
-    """(0, literal text), or how many characters and which one each of 256 numbers stands for."""
+def _pieces(pattern: str) -> tuple[int, list[tuple[int, bytes]]]:
+    """How many characters to draw; and in turn (0, literal text), or how many of them, and what each of 256 numbers
+    stands for. Sets are ASCII."""
     pieces = []
     for many, times, one, literal in _PATTERN.findall(pattern):
         if literal:
-            pieces.append((0, literal))
+            pieces.append((0, literal.encode()))
         else:
-            alphabet = _alphabet(many or one)
-            pieces.append((int(times or 1), (alphabet * (256 // len(alphabet) + 1))[:256]))
-    return tuple(pieces)
+            alphabet = _alphabet(many or one).encode("ascii")
+            pieces.append((int(times or 1), (alphabet * 256)[:256]))
+    return sum(times for times, _ in pieces), pieces
 
 
 def _alphabet(charset: str) -> str:

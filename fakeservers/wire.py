@@ -55,35 +55,39 @@ after it, would take more time than all else."""
 class Wire(asyncio.BufferedProtocol):
     """One TCP connection of a listener, from accept to close."""
 
+    # What most connections never change stands in the class: an idle connection is smaller, a short one faster.
+    _busy = False
+    _choked = False
+    _ended: Ending | None = None
+    _lingers_until = 0.0
+    _eof = False
+    _budget: Cut | None = None
+    _tls: ssl.SSLObject | None = None
+    _incoming: ssl.MemoryBIO
+    _outgoing: ssl.MemoryBIO
+    _shaking = False
+    _spoiled: tuple[Send, Ending] | None = None
+    """What a ClientHello is answered with instead of a ServerHello, and how the connection ends then."""
+    _flight: Ending | None = None
+    """The server's first flight is cut in half, and the connection ends so."""
+    _slice = 0
+    """Octets that are sent at once on a connection of limited bandwidth; 0: any number."""
+    _certificate = b""
+    _nameless: ServerContext | None = None
+    """Shown to a client that names no server."""
+    _defect: str | None = None
+    _sni: str | None = None
+    _stirring = False
+    _stirred_while_busy = False
+    _held = b""
+
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._site = listener.site
         self._queue: deque[Action | Ask] = deque()
         self._pending = bytearray()
-        self._held = bytearray()
         self._out: list[bytes] = []
         """Bytes of this turn of the loop: a reply made of several parts leaves in one segment."""
-        self._busy = False
-        self._choked = False
-        self._ended: Ending | None = None
-        self._lingers_until = 0.0
-        self._eof = False
-        self._budget: Cut | None = None
-        self._tls: ssl.SSLObject | None = None
-        self._shaking = False
-        self._spoiled: tuple[Send, Ending] | None = None
-        """What a ClientHello is answered with instead of a ServerHello, and how the connection ends then."""
-        self._flight: Ending | None = None
-        """The server's first flight is cut in half, and the connection ends so."""
-        self._slice = 0
-        """Octets that are sent at once on a connection of limited bandwidth; 0: any number."""
-        self._certificate = b""
-        self._nameless: ServerContext | None = None
-        """Shown to a client that names no server."""
-        self._defect: str | None = None
-        self._sni: str | None = None
-        self._stirring = False
-        self._stirred_while_busy = False
 
     # --- asyncio
 
@@ -101,10 +105,7 @@ class Wire(asyncio.BufferedProtocol):
         listener.opened(self)
         self.active = self._loop.time()
         self.connection.event("connected", {"event": "connect"})
-        if self._site.rules.has(f"{listener.protocol}.accept"):
-            self._ask(self._accept)
-        else:
-            self._ask(self._greet)
+        self._ask(self._accept if self._site.rules.has(listener.accept_point) else self._greet)
 
     def _greet(self) -> Sequence[Action | Ask]:
         return [StartTls()] if self._tls_at_once else self._session.connect()
@@ -172,6 +173,9 @@ class Wire(asyncio.BufferedProtocol):
         self.connection.event(how, {"event": "closed", "by": by})
         self.connection.release()
         self._listener.gone(self)
+        # Nothing goes in a circle any more, so the connection is given back at once, without the garbage collector.
+        self.connection.wake = _nobody
+        self._tls = None
 
     def pause_writing(self) -> None:
         self._choked = True
@@ -245,6 +249,14 @@ class Wire(asyncio.BufferedProtocol):
         self._perform(actions)
 
     def _perform(self, actions: Sequence[Action | Ask]) -> None:
+        if len(actions) == 1 and not (self._queue or self._busy or self._ended or self._slice):
+            # One plain reply, as to most commands, needs no queue.
+            first = actions[0]
+            if type(first) is Send and first.pace is None:
+                self._write(first)
+                self._flush()
+                self._proceed()
+                return
         self._queue.extend(actions)
         if not self._busy:
             self._run()
@@ -306,8 +318,7 @@ class Wire(asyncio.BufferedProtocol):
     def _write(self, send: Send) -> None:
         data = send.data
         if self._held:
-            data = bytes(self._held) + data
-            self._held.clear()
+            data, self._held = self._held + data, b""
         if not data:
             return
         connection = self.connection
@@ -468,6 +479,10 @@ class Wire(asyncio.BufferedProtocol):
             self._feed(data)
         if pending := self._outgoing.read():
             self._transport.write(pending)
+
+
+def _nobody() -> None:
+    """Stands for the wire of a connection that is gone."""
 
 
 def _note_sni(tls: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:

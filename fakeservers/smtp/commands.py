@@ -82,6 +82,10 @@ class Commands(SMTP):
         coroutine.close()
         raise RuntimeError("an SMTP command waited")
 
+    def gone(self) -> None:
+        """The connection is over: let go of what would keep all of it in a circle until the garbage collector comes."""
+        self.transport = self._handler_coroutine = self.dialogue = None  # type: ignore[assignment]
+
     def forget(self) -> None:
         """Back to the state before EHLO (RFC 3207 4.2)."""
         self.session = ClientSession(None)  # type: ignore[arg-type]

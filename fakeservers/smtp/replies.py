@@ -7,11 +7,16 @@ its code optional, since the keywords follow it. Texts may hold placeholders, se
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from fakeservers.actions import Send
-from fakeservers.templates import placeholders
+from fakeservers.templates import placeholders, split
 
-__all__ = ["MISTAKES", "REPLIES", "REPLY_KEYS", "Replies", "check_reply_keys", "encode"]
+if TYPE_CHECKING:
+    from fakeservers.profile import SmtpProfile
+
+__all__ = ["MISTAKES", "REPLIES", "REPLY_KEYS", "Replies", "check_reply_keys", "encode", "is_auth", "pieces"]
 
 REPLIES: Mapping[str, str] = {
     "greeting": "220 {host} ESMTP ready",
@@ -94,18 +99,31 @@ def check_reply_keys(keys: Iterable[str]) -> None:
             raise ValueError(unknown("reply key", key, REPLIES))
 
 
+@lru_cache(maxsize=1024)
+def pieces(text: str) -> tuple[bytes | str, ...]:
+    """A reply as octets, line ends put in, and the names of placeholders in turn."""
+    parts = split("".join(f"{line}\r\n" for line in text.splitlines()))
+    return tuple(part if place % 2 else part.encode("utf-8", "surrogateescape") for place, part in enumerate(parts))
+
+
 def encode(lines: Iterable[str], line_end: bytes = b"\r\n") -> bytes:
     """Reply lines as bytes, each with `line_end`."""
     return b"".join(line.encode("utf-8", "surrogateescape") + line_end for line in lines)
+
+
+def is_auth(keyword: str) -> bool:
+    """The EHLO keyword offers AUTH, in the old form `AUTH=` too."""
+    return keyword[:4].upper() == "AUTH" and keyword[4:5] in ("", " ", "=")
 
 
 class Replies:
     """The texts of one profile for one of its hosts. `ready` holds those without placeholders as they go to the wire,
     `varying` the placeholders of the others, less those that never change within a connection."""
 
-    __slots__ = ("ready", "texts", "varying")
+    __slots__ = ("_keywords", "ready", "texts", "varying")
 
     def __init__(self, overrides: Mapping[str, str], host: str) -> None:
+        self._keywords: dict[tuple[bool, bool], tuple[str, ...]] = {}
         self.texts = {key: text.replace("{host}", host) for key, text in {**REPLIES, **overrides}.items()}
         self.ready = {key: Send(encode(text.splitlines())) for key, text in self.texts.items() if "{" not in text}
         self.varying = {
@@ -113,3 +131,14 @@ class Replies:
             for key, text in self.texts.items()
             if key not in self.ready
         }
+
+    def keywords(self, profile: SmtpProfile, *, starttls: bool, auth: bool) -> tuple[str, ...]:
+        """The profile's EHLO keywords, STARTTLS and AUTH only where they are offered."""
+        known = self._keywords.get((starttls, auth))
+        if known is None:
+            known = self._keywords[starttls, auth] = tuple(
+                keyword
+                for keyword in profile.ehlo
+                if (starttls or keyword.upper() != "STARTTLS") and (auth or not is_auth(keyword))
+            )
+        return known

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +11,8 @@ from fakeservers.smtp.commands import Command, Commands
 from fakeservers.smtp.facts import message_facts, message_id
 from fakeservers.smtp.paths import parse_mail, parse_rcpt
 from fakeservers.smtp.reading import ChunkReader, DataReader, irregularities
-from fakeservers.smtp.replies import MISTAKES, Replies, encode
+from fakeservers.smtp.replies import MISTAKES, Replies, encode, is_auth, pieces
+from fakeservers.templates import placeholders
 
 if TYPE_CHECKING:
     from fakeservers.connection import Connection
@@ -39,7 +39,6 @@ VERBS = {
     for name, method in Commands._smtp_methods.items()
 }
 _LINE_ENDS = {"crlf": b"\r\n", "lf": b"\n", "cr": b"\r", "none": b""}
-_EHLO_CODE = re.compile(r"250[ -]")
 _CLOSE = End("close")
 _START_TLS = StartTls()
 
@@ -178,6 +177,7 @@ class SmtpSession:
 
     def closed(self) -> None:
         self.count_commands()
+        self._commands.gone()
         if self._over:
             return
         body = b""
@@ -323,7 +323,8 @@ class SmtpSession:
         self.refused = self.overruled = False
         if not self._rules.has(point):
             return
-        self.count_commands()
+        if self._rules.count_commands:
+            self.count_commands()
         effect = self._rules.consult(point, self.connection, **facts)
         if effect is None:
             return
@@ -413,13 +414,11 @@ class SmtpSession:
             keywords = effect.capabilities(keywords)
             if effect.reply is not None:
                 keywords = [line[4:] for line in (effect.reply.reply or "").splitlines()[1:]]
-        offers = " ".join(["AUTH", *self.profile.mechanisms])
-        keywords = [offers if keyword.upper() == "AUTH" else keyword for keyword in keywords]
-        self.offered, self.mechanisms = _offers(tuple(keywords))
-        first = _EHLO_CODE.sub("", self._text(self._replies.texts["ehlo"], {}), count=1)
-        lines = [first, *keywords]
-        answer = encode([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"])
-        self.say_bytes(answer)
+        self.offered, self.mechanisms, rest = _offers(tuple(keywords), tuple(self.profile.mechanisms))
+        first = self._words("ehlo", {})
+        if first[:4] in (b"250 ", b"250-"):
+            first = first[4:]
+        self.say_bytes((b"250-" if rest else b"250 ") + first + rest)
 
     def _around(self, effect: Effect, answer: bytes, *, secret: bool = False) -> None:
         self._effect = None
@@ -438,23 +437,46 @@ class SmtpSession:
         return encode(lines, _LINE_ENDS[act.line_end])
 
     def _words(self, key: str, values: dict[str, object]) -> bytes:
-        text = self._replies.texts.get(key, key)
-        return encode(self._text(line, values) for line in text.splitlines())
+        """The reply's octets; values cannot bring line ends with them."""
+        parts = list(pieces(self._replies.texts.get(key, key)))
+        variables = self.connection.variables
+        for place in range(1, len(parts), 2):
+            name = str(parts[place])
+            word = values.get(name) or variables.get(name) or self._word(name)
+            if word is None and (word := self.connection.word(name)) is None:
+                word = f"{{{name}}}"
+            text = str(word)
+            if not text.isprintable():
+                text = " ".join(text.splitlines())
+            parts[place] = text.encode("utf-8", "surrogateescape")
+        return b"".join(parts)  # type: ignore[arg-type]
 
     def _text(self, line: str, values: dict[str, object]) -> str:
         """One line of a template; values cannot bring line ends with them."""
         if "{" not in line:
             return line
-        envelope = self._commands.envelope
-        words = {
-            "arg": self._argument, "command": self._verb, "sender": envelope.mail_from or "", "size": self._size,
-            "count": len(envelope.rcpt_tos), **values,
-        }  # fmt: skip
-        if "{address}" in line:
-            words["address"] = (parse_mail if self._verb == "MAIL" else parse_rcpt)(self._argument).address
-        if "{message_id}" in line:
-            words["message_id"] = message_id(envelope.content or b"")
+        words = {name: word for name in placeholders(line) if (word := values.get(name, self._word(name))) is not None}
         return " ".join(self.connection.text(line, **words).splitlines())
+
+    def _word(self, name: str) -> object:
+        """A placeholder that this command fills, or None."""
+        envelope = self._commands.envelope
+        match name:
+            case "arg":
+                return self._argument
+            case "command":
+                return self._verb
+            case "sender":
+                return envelope.mail_from or ""
+            case "size":
+                return self._size
+            case "count":
+                return len(envelope.rcpt_tos)
+            case "address":
+                return (parse_mail if self._verb == "MAIL" else parse_rcpt)(self._argument).address
+            case "message_id":
+                return message_id(envelope.content or b"")
+        return None
 
     # --- what commands do
 
@@ -472,7 +494,7 @@ class SmtpSession:
     @property
     def auth_needs_tls(self) -> bool:
         """AUTH is not offered, but would be under TLS."""
-        return self._hides_auth and any(_is_auth(keyword) for keyword in self.profile.ehlo)
+        return self._hides_auth and any(is_auth(keyword) for keyword in self.profile.ehlo)
 
     @property
     def _hides_auth(self) -> bool:
@@ -480,14 +502,8 @@ class SmtpSession:
 
     def keywords(self) -> list[str]:
         """The profile's EHLO keywords as they stand now, before rules."""
-        clear = self.connection.tls is None
-        hidden = self._hides_auth
-        starttls = clear and self.service.starttls
-        return [
-            keyword
-            for keyword in self.profile.ehlo
-            if (starttls or keyword.upper() != "STARTTLS") and not (hidden and _is_auth(keyword))
-        ]
+        starttls = self.connection.tls is None and self.service.starttls
+        return list(self._replies.keywords(self.profile, starttls=starttls, auth=not self._hides_auth))
 
     def logged_in(self, account: Account | None, mechanism: str) -> None:
         self.count_commands()
@@ -588,21 +604,20 @@ class SmtpSession:
         self._effect = None
 
 
-def _is_auth(keyword: str) -> bool:
-    return keyword[:4].upper() == "AUTH" and keyword[4:5] in ("", " ", "=")
-
-
 @lru_cache(maxsize=256)
-def _offers(keywords: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
-    """The names of EHLO keywords, and the SASL mechanisms among them."""
+def _offers(keywords: tuple[str, ...], known: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...], bytes]:
+    """The names of EHLO keywords, the SASL mechanisms among them, and the reply's lines. A bare AUTH offers those that
+    are `known`."""
+    lines = [" ".join(["AUTH", *known]) if keyword.upper() == "AUTH" else keyword for keyword in keywords]
     names = set()
     mechanisms: list[str] = []
-    for keyword in keywords:
-        words = keyword.upper().replace("=", " ", 1).split() if _is_auth(keyword) else keyword.upper().split()
+    for line in lines:
+        words = line.upper().replace("=", " ", 1).split() if is_auth(line) else line.upper().split()
         names.update(words[:1])
         if words and words[0] == "AUTH":
             mechanisms += words[1:]
-    return frozenset(names), tuple(dict.fromkeys(mechanisms))
+    reply = encode([*(f"250-{line}" for line in lines[:-1]), *(f"250 {line}" for line in lines[-1:])])
+    return frozenset(names), tuple(dict.fromkeys(mechanisms)), reply
 
 
 _compiled: dict[tuple[int, str], tuple[SmtpProfile, Replies]] = {}
