@@ -111,7 +111,7 @@ def check_outgoing(
     """
     check_transport(settings)
     outgoing = settings.require_outgoing()
-    dialogue = dialogue_for(outgoing.credentials, outgoing.debug_file, now)
+    dialogue = dialogue_for(outgoing.credentials, outgoing.debug_file, now, state_dir)
     store: AbstractContextManager[Store | None] = (
         Store(state_dir, settings.durability) if state_dir is not None else nullcontext()
     )

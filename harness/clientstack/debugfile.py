@@ -11,7 +11,7 @@ from .sasl import Credentials
 from .settings import redactor_of
 from .wire import Dialogue
 
-__all__ = ["DebugFile", "dialogue_for"]
+__all__ = ["DebugFile", "dialogue_for", "written_lines"]
 
 _KEPT_DAYS: Final = 14
 
@@ -30,14 +30,22 @@ class DebugFile:
         self._rotate()
 
     def __call__(self, line: str) -> None:
-        if self.problem is not None:
-            return
+        if self.problem is None and self._append(f"{self._now:%H:%M:%S} {line}\n"):
+            print(self.problem, file=sys.stderr)  # noqa: T201
+
+    def check(self) -> str | None:
+        """Why the file cannot be written, None when it can."""
+        self._append("")
+        return self.problem
+
+    def _append(self, text: str) -> bool:
+        """Whether it failed."""
         try:
             with self._file.open("a", encoding="utf-8", newline="\n") as file:
-                file.write(f"{self._now:%H:%M:%S} {line}\n")
+                file.write(text)
         except OSError as error:
             self.problem = f"the debug file {self._file} cannot be written: {error.strerror or error}"
-            print(self.problem, file=sys.stderr)  # noqa: T201
+        return self.problem is not None
 
     def _rotate(self) -> None:
         pattern = f"{self._path.stem}-[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]{self._path.suffix or '.log'}"
@@ -51,6 +59,17 @@ class DebugFile:
             return
 
 
-def dialogue_for(credentials: Credentials, debug_file: str | None, now: datetime) -> Dialogue:
-    """A session's dialogue, copied to the account's debug file where one is set."""
-    return Dialogue(redactor_of(credentials), DebugFile(debug_file, now) if debug_file else None)
+def dialogue_for(
+    credentials: Credentials, debug_file: str | None, now: datetime, folder: str | Path | None = None
+) -> Dialogue:
+    """A session's dialogue, copied to the account's debug file where one is set; a relative path starts at `folder`."""
+    path = str(Path(folder or ".") / debug_file) if debug_file else None
+    return Dialogue(redactor_of(credentials), DebugFile(path, now) if path else None)
+
+
+def written_lines(debug_file: str, folder: str | Path) -> tuple[list[str], list[str]]:
+    """The names of the transcript files that there are, the oldest first, and all their lines."""
+    path = Path(folder) / debug_file
+    files = sorted(path.parent.glob(f"{path.stem}-[0-9]*-[0-9]*-[0-9]*{path.suffix or '.log'}"))
+    lines = [line for file in files for line in file.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return [file.name for file in files], lines

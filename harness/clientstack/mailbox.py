@@ -52,6 +52,7 @@ class Mailbox:
         self._incoming = settings.require_incoming()
         self._now = now
         self._dial = dial
+        self._folder = state_dir
         self.store = Store(state_dir, settings.durability)
         self.ledger = Ledger(self.store, self._incoming.account, now)
 
@@ -93,7 +94,7 @@ class Mailbox:
         settings = self._incoming
         if settings.protocol == "none":
             return
-        dialogue = dialogue_for(settings.credentials, settings.debug_file, self._now)
+        dialogue = dialogue_for(settings.credentials, settings.debug_file, self._now, self._folder)
         if settings.protocol == "pop3":
             self._read_pop3(dialogue)
         else:

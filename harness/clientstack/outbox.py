@@ -16,7 +16,7 @@ from .lease import Lease
 from .limits import Allowance
 from .queue import NewMessage, Queue, QueuedMessage, RecipientState, digest_of
 from .ratelimit import RateLimit, RateLimits
-from .routing import route
+from .routing import account_of, route
 from .settings import Outgoing, Settings
 from .smtp import Envelope
 from .store import Store, timestamp
@@ -34,7 +34,8 @@ class Message:
     reverse-path; `eml` the message with any line ends.
 
     Urgent messages go before all others. `tenant` chooses the server; `kind` is the caller's word for what it is;
-    `faults` are recipients that are kept with the reason why nothing is sent to them.
+    `faults` are recipients that are kept with the reason why nothing is sent to them; `return_path` is the envelope
+    sender whatever the account says.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Message:
     tenant: str = ""
     kind: str = ""
     faults: Mapping[str, MailError] = field(default_factory=dict)
+    return_path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Outbox:
         check_transport(settings)
         self._now = now
         self._dial = dial
+        self._folder = state_dir
         self._store = Store(state_dir, settings.durability)
         self._lease = Lease(state_dir)
         self.queue = Queue(self._store, now)
@@ -199,11 +202,12 @@ class Outbox:
         tried. Raises MailError `config`."""
         if not message.recipients:
             raise MailError("config", f"message {message.name} has no recipients")
-        account = self._account(message.tenant)
+        account = account_of(self._settings, message.tenant)
         sender = message.sender
         fault = None
         if sender != "":
-            sender = (account and account.bounce_address) or sender or (account.from_address if account else "")
+            bounces = message.return_path or (account.bounce_address if account else None)
+            sender = bounces or sender or (account.from_address if account else "")
             fault = self._fault(sender, account) if not message.faults else None
         recipients = {
             address: message.faults.get(address) or fault or self._fault(address, account)
@@ -213,11 +217,6 @@ class Outbox:
         hopeless = all(recipients.values())
         eml = message.eml if hopeless else self._complete(message, sender, account)
         return NewMessage(message.name, sender, recipients, eml, digest, message.tenant, message.urgent, message.kind)
-
-    def _account(self, tenant: str) -> Outgoing | None:
-        """The account that a tenant's mail goes out through, None while none may be used."""
-        where = route(self._settings, tenant)
-        return where if isinstance(where, Outgoing) else self._settings.outgoing
 
     def _fault(self, address: str, account: Outgoing | None) -> MailError | None:
         try:
@@ -299,7 +298,7 @@ class _Run:
     def __init__(self, outbox: Outbox, account: Outgoing) -> None:
         self.account = account
         self._outbox = outbox
-        self._dialogue = dialogue_for(account.credentials, account.debug_file, outbox._now)
+        self._dialogue = dialogue_for(account.credentials, account.debug_file, outbox._now, outbox._folder)
         self._allowance = Allowance(outbox._store, account.account, account.host, outbox._now)
         self._session: Session | None = None
         self._connections = 0

@@ -45,6 +45,21 @@ FEATURES: Final = (
     "clock",
     "dial",
     "host-comma-port",
+    "business-ping",
+    "business-test-mail",
+    "business-notify",
+    "business-alert",
+    "business-system-notification",
+    "business-support-request",
+    "business-error",
+    "business-invite",
+    "business-cancel",
+    "business-apply-replies",
+    "business-bounces",
+    "business-auto-replies",
+    "business-junk",
+    "business-debug-files",
+    "business-queue",
 )
 
 
@@ -221,9 +236,12 @@ def _test(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _business(request: dict[str, Any]) -> dict[str, Any]:
-    from .errors import MailError
+    from .operations import Call, run_operation
+    from .settings import Section
 
-    raise MailError("unsupported", f"the operation {request.get('operation')!r} is not supported by this client")
+    arguments = Section("arguments", request.get("arguments") or {})
+    call = Call(request.get("settings"), _state_dir(request), _now(request), _dial(request), arguments)
+    return run_operation(request.get("operation"), call)
 
 
 # -- parts of a request ------------------------------------------------------------------

@@ -35,6 +35,9 @@ IN_DOUBT: Final = "in-doubt"
 DONE: Final = "done"
 IN_ERROR: Final = "in-error"
 
+NOT_WRITTEN: Final = b"X-Not-Sent: "
+"""How the bytes begin that are kept in place of a message that could not be written."""
+
 _FIRST_WAIT: Final = 60.0
 _LONGEST_WAIT: Final = 4 * 3600.0
 _GIVE_UP_AFTER: Final = 5 * 86400.0
@@ -208,6 +211,12 @@ class Queue:
         rows = self._store.rows("SELECT * FROM recipients WHERE message = ? ORDER BY position", message)
         return tuple(map(_recipient, rows))
 
+    def find_named(self, name: str) -> int | None:
+        """The newest message with this id of the caller."""
+        rows = self._store.rows("SELECT max(id) AS id FROM messages WHERE name = ?", name)
+        found: int | None = rows[0]["id"]
+        return found
+
     def find_sent(self, message_id: str) -> int | None:
         """The newest message with this Message-ID (as it stands in the header field, angle brackets included)."""
         rows = self._store.rows("SELECT max(id) AS id FROM messages WHERE message_id = ?", message_id)
@@ -332,7 +341,10 @@ class Queue:
         ]
 
     def resend(self, message: int, address: str | None = None) -> int:
-        """Makes recipients (all but the done ones, or this one) not done again; returns how many."""
+        """Makes recipients (all but the done ones, or this one) not done again; returns how many. Raises MailError
+        `config` for a message that was never written, as there was nobody it could be from."""
+        if self.message(message).eml.startswith(NOT_WRITTEN):
+            raise MailError("config", f"message {message} was never written: cause it again")
         states = (IN_ERROR, IN_DOUBT, NOT_DONE) if address is None else (IN_ERROR, IN_DOUBT, NOT_DONE, DONE)
         return self._change(message, address, states, NOT_DONE, "resent by hand")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .errors import MailError
 from .settings import Outgoing, Settings
 
-__all__ = ["held_back", "route"]
+__all__ = ["account_of", "held_back", "route"]
 
 
 def route(settings: Settings, tenant: str) -> Outgoing | MailError:
@@ -13,14 +13,14 @@ def route(settings: Settings, tenant: str) -> Outgoing | MailError:
 
     The global mail server decides whether mail leaves at all; a tenant's own server only replaces it.
     """
-    reason = held_back(settings)
-    if reason is not None:
-        return reason
+    return held_back(settings) or account_of(settings, tenant) or settings.require_outgoing()
+
+
+def account_of(settings: Settings, tenant: str) -> Outgoing | None:
+    """The account that mail of `tenant` belongs to, whether or not it may leave now; None where there is none."""
     business = settings.business
     own = business.tenants.get(tenant) if business is not None and tenant else None
-    if own is not None and own.outgoing is not None:
-        return own.outgoing
-    return settings.require_outgoing()
+    return own.outgoing if own is not None and own.outgoing is not None else settings.outgoing
 
 
 def held_back(settings: Settings) -> MailError | None:

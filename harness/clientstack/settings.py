@@ -107,11 +107,16 @@ class Settings:
     def from_json(cls, data: object) -> Settings:
         """Reads the `settings` object. Raises MailError `config`."""
         section = Section("settings", data)
-        outgoing = section.raw("outgoing")
-        business = Section("business", section.raw("business") or {})
+        business = section.inner("business", "business")
+        debug = {"debug_file": business.raw("debug_file")}
+        outgoing, incoming = section.raw("outgoing"), section.raw("incoming")
         return cls(
-            outgoing=read_outgoing(Section("outgoing", outgoing)) if outgoing is not None else None,
-            incoming=_incoming(section.raw("incoming")) if section.raw("incoming") is not None else None,
+            outgoing=read_outgoing(section.inner("outgoing", "outgoing").with_defaults(debug))
+            if outgoing is not None
+            else None,
+            incoming=_incoming(section.inner("incoming", "incoming").with_defaults(debug))
+            if incoming is not None
+            else None,
             graph=_graph(section.raw("graph")) if section.raw("graph") is not None else None,
             durability=business.choice("synchronous", ("NORMAL", "FULL"), "NORMAL"),
             business=_business(business, outgoing) if section.raw("business") is not None else None,
@@ -246,10 +251,10 @@ class Section:
     def keys(self) -> list[str]:
         return [str(key) for key in self._data]
 
-    def inner(self, key: str) -> Section:
-        """A section within this one, empty where it is absent."""
+    def inner(self, key: str, name: str | None = None) -> Section:
+        """A section within this one, empty where it is absent; `name` is what messages call it."""
         value = self.raw(key)
-        return Section(f"{self.name}.{key}", {} if value is None else value)
+        return Section(name or f"{self.name}.{key}", {} if value is None else value)
 
     def with_defaults(self, defaults: Mapping[str, Any]) -> Section:
         """The same section, where `defaults` stand for what it does not say."""
@@ -316,8 +321,7 @@ def _business(section: Section, outgoing: object) -> Business:
     return read_business(section, outgoing)
 
 
-def _incoming(data: object) -> Incoming:
-    section = Section("incoming", data)
+def _incoming(section: Section) -> Incoming:
     protocol = section.choice("protocol", PROTOCOLS, "none")
     if protocol == "none":
         return Incoming(protocol="none")

@@ -109,8 +109,8 @@ def test_wrong_values_are_config_errors(changes: dict[str, Any], outgoing: Make,
     assert reply["error"]["category"] == "config"
 
 
-def test_business_and_graph_are_unsupported(outgoing: Make, tmp_path: Path) -> None:
-    reply = answer(request(outgoing(1), tmp_path, "business", operation="notify"))
+def test_unknown_operations_and_graph_are_unsupported(outgoing: Make, tmp_path: Path) -> None:
+    reply = answer(request(outgoing(1), tmp_path, "business", operation="juggle"))
     assert (reply["ok"], reply["error"]["category"]) == (False, "unsupported")
     settings = outgoing(1) | {"graph": {"tenant_id": "t", "client_id": "c", "client_secret": "s"}}
     results = answer(request(settings, tmp_path, "send", messages=[mail()]))["results"]

@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import business
 import incoming
 import outgoing
 from registry import MUTANTS
 
-PARTS = (outgoing, incoming)
+PARTS = (outgoing, incoming, business)
 
 
 def listing() -> str:

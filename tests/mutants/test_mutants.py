@@ -63,15 +63,18 @@ def test_a_mutant_is_caught(broken_client: Client, caught: dict[str, str]) -> No
         assert expectation in broken, f"{scenario}: {[(r.verdict, r.reason) for r in results]}, broken: {broken}"
 
 
-def test_the_unbroken_client_passes_what_catches_mutants() -> None:
+@pytest.fixture(scope="module")
+def unbroken_client() -> Iterator[Client]:
     client = open_client("reference")
-    try:
-        for scenario in sorted({scenario for caught in catalogue().values() for scenario in caught}):
-            for case in cases_of(scenario):
-                result = run(case, client)
-                assert result.verdict == "pass", (case.id, result.reason, result.failures)
-    finally:
-        client.close()
+    yield client
+    client.close()
+
+
+@pytest.mark.parametrize("scenario", sorted({scenario for caught in catalogue().values() for scenario in caught}))
+def test_the_unbroken_client_passes_what_catches_mutants(unbroken_client: Client, scenario: str) -> None:
+    for case in cases_of(scenario):
+        result = run(case, unbroken_client)
+        assert result.verdict == "pass", (case.id, result.reason, result.failures)
 
 
 def test_every_scenario_file_has_a_mutant_that_it_catches() -> None:
