@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
+import os
+import select
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from round_trip import Account, which
 
 Served = dict[str, Any]
+ACCOUNTS = 150
+"""More than there are tests here: each has an account of its own on one server."""
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    """The endpoint file's content of a `mailrig serve generic` in a process of its own."""
-    file = tmp_path / "endpoints.json"
+@contextlib.contextmanager
+def serving(folder: Path, *options: str) -> Iterator[Served]:
+    file = folder / "endpoints.json"
     mailrig = Path(sys.executable).with_name("mailrig")
-    server = subprocess.Popen([mailrig, "serve", "generic", "--endpoints", file, "--no-ui"], stdout=subprocess.DEVNULL)
+    command = [str(mailrig), "serve", "generic", "--endpoints", str(file), "--no-ui", *options]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 30
         while not file.exists():
@@ -35,17 +41,66 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 @pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """The endpoint file's content of a `mailrig serve generic` in a process of its own."""
+    with serving(tmp_path) as endpoints:
+        yield endpoints
+
+
+@pytest.fixture
 def program(tmp_path: Path) -> Callable[..., bytes]:
     """`program("curl", ...)` runs it to its end and gives its output; the test is skipped where it is not installed."""
 
-    def run(name: str, *arguments: str, given: bytes = b"") -> bytes:
-        path = shutil.which(name)
-        if path is None:
-            pytest.skip(f"{name} is not installed")
+    def run(name: str, *arguments: str, given: bytes = b"", env: dict[str, str] | None = None) -> bytes:
+        path = which(name)
         done = subprocess.run(
-            [path, *arguments], input=given, capture_output=True, cwd=tmp_path, timeout=60, env={"HOME": str(tmp_path)}
-        )
+            [path, *arguments], input=given, capture_output=True, cwd=tmp_path, timeout=60,
+            env={"HOME": str(tmp_path), "PATH": os.environ.get("PATH", os.defpath), **(env or {})},
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr.decode("utf-8", "replace") + done.stdout.decode("utf-8", "replace")
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Callable[..., None]:
+    """Like `program`, for one that wants a terminal."""
+
+    def run(name: str, *arguments: str, env: dict[str, str]) -> None:
+        path = which(name)
+        ours, theirs = os.openpty()
+        shown = bytearray()
+        with subprocess.Popen(
+            [path, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, start_new_session=True,
+            env={"HOME": str(tmp_path), "TERM": "xterm", "PATH": os.environ.get("PATH", os.defpath), **env},
+        ) as process:  # fmt: skip
+            os.close(theirs)
+            deadline = time.monotonic() + 40
+            while process.poll() is None:
+                if time.monotonic() > deadline:
+                    process.kill()
+                ready, _, _ = select.select([ours], [], [], 0.1)
+                with contextlib.suppress(OSError):  # EIO: the other side is gone
+                    shown += os.read(ours, 65536) if ready else b""
+        os.close(ours)
+        assert process.returncode == 0, shown.decode("utf-8", "replace")
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    users = [f"--user=user{number}@example.test:secret" for number in range(ACCOUNTS)]
+    with serving(tmp_path_factory.mktemp("server"), *users) as endpoints:
+        yield endpoints
+
+
+_numbers = count()
+
+
+@pytest.fixture
+def account(shared_server: Served) -> Account:
+    """An account that no other test has, on the server of all."""
+    user = shared_server["users"][next(_numbers)]
+    return Account(user["username"], shared_server["ports"], shared_server["ca_file"], user["password"])
