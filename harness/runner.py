@@ -14,6 +14,7 @@ from fakeservers.clock import Clock
 from fakeservers.host import FakeMailHost
 from fakeservers.mailstore import Message
 from fakeservers.rules import Rule
+from fakeservers.yamlfile import FileError
 from harness.casefile import Case
 from harness.clientsettings import build, dial, missing_features
 from harness.drivers import Client, ClientFailed, ClientSilent
@@ -60,7 +61,7 @@ def run_case(
     )
     try:
         _run(case, client, now, seed, result, keep)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FileError) as error:
         result.reason = str(error)
     result.seconds = round(time.perf_counter() - started, 4)
     return result
