@@ -21,6 +21,7 @@ from fakeservers.pop3.options import OPTIONS
 from fakeservers.pop3.replies import Replies, rule_lines
 from fakeservers.rules import Effect
 from fakeservers.sasl import (
+    GOODBYE,
     Challenge,
     Context,
     Exchange,
@@ -407,7 +408,8 @@ class Pop3Session:
         else:
             connection.heard(b"***\r\n", masked=True)
             kind = PLAINTEXT.get(exchange.mechanism)
-            if kind is not None and (exchange.mechanism != "LOGIN" or exchange.username):
+            shown = text != base64.b64encode(GOODBYE)
+            if shown and kind is not None and (exchange.mechanism != "LOGIN" or exchange.username):
                 connection.secret(kind)
         effect = connection.consult("auth-step", command="auth", argument="", mechanism=exchange.mechanism)
         act = effect.reply if effect is not None else None

@@ -10,7 +10,7 @@ import base64
 import binascii
 from collections.abc import Callable
 
-from fakeservers.sasl.bearer import OAuthBearer, XOAuth2
+from fakeservers.sasl.bearer import GOODBYE, OAuthBearer, XOAuth2
 from fakeservers.sasl.digests import CramMd5, apop, timestamp
 from fakeservers.sasl.exchange import Challenge, Context, Exchange, Outcome, Result, check_password, context_of
 from fakeservers.sasl.ntlm import Ntlm, available
@@ -19,8 +19,8 @@ from fakeservers.sasl.refused import DigestMd5, Gssapi
 from fakeservers.sasl.scram import Scram
 
 __all__ = [
-    "Challenge", "Context", "Exchange", "Outcome", "Result", "answer", "apop", "begin", "check_password", "context_of",
-    "implemented", "timestamp",
+    "GOODBYE", "Challenge", "Context", "Exchange", "Outcome", "Result", "answer", "apop", "begin", "check_password",
+    "context_of", "implemented", "timestamp",
 ]  # fmt: skip
 
 _MECHANISMS: dict[str, Callable[[Context], Exchange]] = {

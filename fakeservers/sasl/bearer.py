@@ -7,7 +7,10 @@ import json
 from fakeservers.mailstore import Account
 from fakeservers.sasl.exchange import Challenge, Context, Outcome, Result
 
-__all__ = ["OAuthBearer", "XOAuth2"]
+__all__ = ["GOODBYE", "OAuthBearer", "XOAuth2"]
+
+GOODBYE = b"\x01"
+"""What a client of OAUTHBEARER answers to the reason of a refusal (RFC 7628 section 3.2.3); no token is in it."""
 
 SCOPE = "https://mail.google.com/"
 

@@ -303,3 +303,12 @@ def test_a_token_that_expires_during_a_session(protocol: str, point: str) -> Non
     assert "xpired" not in talk.say(noop)
     talk.host.clock.advance(3600)
     assert talk.say(noop).startswith(words[protocol])
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(("mechanism", "goodbye"), [("XOAUTH2", ""), ("OAUTHBEARER", "AQ==")])
+def test_the_answer_to_a_refusal_is_no_token(protocol: str, mechanism: str, goodbye: str) -> None:
+    talk = Talk(protocol, with_mechanisms(mechanism))
+    header = f"n,a={ALICE},\x01" if mechanism == "OAUTHBEARER" else f"user={ALICE}\x01"
+    assert not good(talk.auth(mechanism, b64(f"{header}auth=Bearer old\x01\x01"), goodbye))
+    assert [entry.facts["kind"] for entry in talk.host.transcript if entry.facts.get("event") == "secret"] == ["token"]

@@ -138,7 +138,8 @@ class _Exchange(Interlude):
         except (binascii.Error, ValueError):
             raise RefusedError("authenticate.malformed") from None
         kind = _PLAINTEXT.get(self.exchange.mechanism)
-        if response and kind is not None and (self.exchange.mechanism != "LOGIN" or self.responses > 1):
+        shown = response not in (b"", sasl.GOODBYE)
+        if shown and kind is not None and (self.exchange.mechanism != "LOGIN" or self.responses > 1):
             session.connection.secret(kind)
         return response
 
