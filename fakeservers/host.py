@@ -160,6 +160,7 @@ class FakeMailHost:
             self.clock,
             delimiter=imap.delimiter,
             mailboxes=[(name, frozenset(attributes)) for name, attributes in imap.mailboxes.items()],
+            labels=imap.labels,
         )
         self.site = Site(
             profile=self.profile,

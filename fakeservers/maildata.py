@@ -110,11 +110,16 @@ class MailData:
             if subscribed:
                 account.subscriptions[name] = None
             highest = max(highest, uidvalidity)
+            mailbox.remembers = highestmodseq
             self._saved[address, mailbox.name] = _state(account, mailbox)
+        for account in store.accounts.values():
+            if account.labels is not None:
+                account.labels.adopt()
         while highest and store.next_uidvalidity() < highest:
             pass
 
     def _fill(self, account: Account, mailbox: Mailbox) -> None:
+        watchers, mailbox.watchers = mailbox.watchers, set()
         query = "SELECT * FROM message WHERE address = ? AND mailbox = ? ORDER BY uid"
         for row in self._database.execute(query, (account.address.casefold(), mailbox.name)):
             _, _, uid, modseq, flags, received, zone, mail_from, rcpt_to, parameters, trace, content = row
@@ -126,6 +131,7 @@ class MailData:
                 )
             )  # fmt: skip
             message.modseq = modseq
+        mailbox.watchers = watchers
 
     # --- to the file
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from fakeservers.clock import Clock
+from fakeservers.labels import Labels
 from fakeservers.tally import Tally
 
 __all__ = ["Account", "MailStore", "Mailbox", "Message"]
@@ -50,6 +51,8 @@ class Message:
     """ENVELOPE and BODYSTRUCTURE as IMAP writes them, kept once somebody asked; `fakeservers.imap` fills them."""
     object_id: int = 0
     """The same number for every copy of one message (X-GM-MSGID, EMAILID); 0 until somebody asks."""
+    saved: float | None = None
+    """When it came into this mailbox (SAVEDATE), where that is not `received`."""
 
     @property
     def raw(self) -> bytes:
@@ -97,6 +100,12 @@ class Mailbox:
     """Messages from this UID on were not yet announced to any session as \\Recent."""
     vanished: list[tuple[int, int]] = field(default_factory=list)
     """(mod-sequence, UID) of what was expunged, oldest first."""
+    remembers: int = 0
+    """`vanished` tells all since this mod-sequence."""
+    permanent: bool = False
+    """Expunging removes nothing: messages leave only for another place (Gmail's All Mail)."""
+    annotations: dict[str, bytes] = field(default_factory=dict)
+    """METADATA: an entry's name in lower case, and its value."""
     _unseen_from: int = 0
 
     def add(self, message: Message) -> Message:
@@ -147,6 +156,8 @@ class Mailbox:
 
     def expunge(self, messages: Iterable[Message]) -> list[Message]:
         """Remove messages for good; returns those that were there, in UID order."""
+        if self.permanent:
+            return []
         kept = self.messages
         places = sorted({place for message in messages if (place := self.place(message)) is not None})
         if not places:
@@ -226,6 +237,12 @@ class Account:
     maildrop_locked: bool = False
     subscriptions: dict[str, None] = field(default_factory=dict)
     """Names in the order of subscription; a name stays when its mailbox goes (RFC 3501 6.3.6)."""
+    annotations: dict[str, bytes] = field(default_factory=dict)
+    """METADATA of the server as this account sees it."""
+    watchers: set[Callable[[], None]] = field(default_factory=set)
+    """Called when a mailbox was made, removed or renamed, or a subscription has changed."""
+    labels: Labels | None = None
+    """Mailboxes are labels, as Gmail has it; None: each holds messages of its own."""
 
     @property
     def inbox(self) -> Mailbox:
@@ -234,6 +251,10 @@ class Account:
     def mailbox(self, name: str) -> Mailbox | None:
         """By name; INBOX in any case (RFC 3501 5.1)."""
         return self.mailboxes.get("INBOX" if name.upper() == "INBOX" else name)
+
+    def tell(self) -> None:
+        for watcher in tuple(self.watchers):
+            watcher()
 
     def inferiors(self, name: str) -> list[Mailbox]:
         """The mailboxes below `name` in the hierarchy, at any depth."""
@@ -245,18 +266,26 @@ class MailStore:
     """Every account of a host, and mail kept for strangers (recipients with no account here)."""
 
     def __init__(
-        self, clock: Clock, *, delimiter: str = "/", mailboxes: Iterable[tuple[str, frozenset[str]]] = ()
+        self,
+        clock: Clock,
+        *,
+        delimiter: str = "/",
+        mailboxes: Iterable[tuple[str, frozenset[str]]] = (),
+        labels: bool = False,
     ) -> None:
         self.clock = clock
         self.accounts: dict[str, Account] = {}
         self._delimiter = delimiter
         self._layout = tuple(mailboxes)
+        self._labels = labels
         self._strangers: dict[str, Mailbox] = {}
         self._uidvalidity = 1_000_000
 
     def add_account(self, address: str, password: str, **properties: object) -> Account:
         account = Account(address, password, properties=dict(properties), delimiter=self._delimiter)
         self.accounts[address.casefold()] = account
+        if self._labels:
+            account.labels = Labels(account, self.clock)
         self.create(account, "INBOX")
         for name, attributes in self._layout:
             self.create(account, name, attributes)
@@ -267,8 +296,11 @@ class MailStore:
     ) -> Mailbox:
         mailbox = Mailbox(name, self.next_uidvalidity(), attributes=attributes)
         account.mailboxes[name] = mailbox
+        if account.labels is not None:
+            account.labels.attach(mailbox)
         if subscribe and "\\Noselect" not in attributes:
             account.subscriptions[name] = None
+        account.tell()
         return mailbox
 
     def rename(self, account: Account, old: str, new: str) -> None:
@@ -288,6 +320,7 @@ class MailStore:
                     message.mailbox = name
             renamed[name] = mailbox
         account.mailboxes = renamed
+        account.tell()
 
     def renumber(self, account: Account, name: str) -> None:
         """Give a mailbox a new UIDVALIDITY and its messages new UIDs, as after a restored backup. Raises KeyError."""
@@ -333,7 +366,12 @@ class MailStore:
         """All messages of an account, or kept for a stranger; oldest first."""
         account = self.account(address)
         if account:
-            found = [message for mailbox in account.mailboxes.values() for message in mailbox.messages]
+            found = [
+                message
+                for mailbox in account.mailboxes.values()
+                for message in mailbox.messages
+                if not (mailbox.permanent and account.labels and len(account.labels.having(message)) > 1)
+            ]
             return sorted(found, key=lambda message: message.received)
         stranger = self._strangers.get(address.casefold())
         return list(stranger.messages) if stranger else []

@@ -113,6 +113,7 @@ class ImapProfile(_Part):
     namespace: str = '(("" "/")) NIL NIL'
     mailboxes: dict[str, list[str]] = Field(default={}, description="name: attributes, e.g. Sent: [\\Sent]")
     id: dict[str, str] = {}
+    labels: bool = Field(default=False, description="mailboxes are labels, as Gmail has it")
     literal_limit: int = 36 * 1024 * 1024
     line_limit: int = 65536
     bad_commands: int | None = 10

@@ -60,6 +60,8 @@ class SeenMessage:
     rcpt_to: tuple[str, ...]
     flags: tuple[str, ...]
     parameters: tuple[str, ...]
+    labelled: int = 0
+    """Where mailboxes are labels: the same number for one message in each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,9 @@ def seen_mailboxes(store: MailStore) -> dict[str, list[SeenMailbox]]:
     """Every account's mailboxes, and the mail kept for strangers as their INBOX."""
     seen = {
         account.address: [
-            SeenMailbox(mailbox.name, [_seen(message) for message in mailbox.messages])
+            SeenMailbox(
+                mailbox.name, [_seen(message, labelled=account.labels is not None) for message in mailbox.messages]
+            )
             for mailbox in account.mailboxes.values()
         ]
         for account in store.accounts.values()
@@ -153,7 +157,7 @@ def seen_mailboxes(store: MailStore) -> dict[str, list[SeenMailbox]]:
     return seen
 
 
-def _seen(message: Any) -> SeenMessage:
+def _seen(message: Any, *, labelled: bool = False) -> SeenMessage:
     return SeenMessage(
         message.raw,
         message.content,
@@ -161,4 +165,5 @@ def _seen(message: Any) -> SeenMessage:
         tuple(message.rcpt_to),
         tuple(sorted(message.flags)),
         tuple(message.parameters),
+        message.object_id if labelled else 0,
     )

@@ -281,6 +281,8 @@ def _stored(expect: StoredExpect, seen: Observations, path: Path) -> Iterator[Fa
         for message in box.messages
         if expect.subject is None or re.search(expect.subject, _subject(message.raw))
     ]
+    if expect.mailbox is None:
+        messages = _each_once(messages)
     if not expect.count.holds(len(messages)):
         yield Failure(name, {expect.to: _number(expect.count)}, len(messages), [*path, "count"], expect.ref)
     for message in messages:
@@ -296,6 +298,12 @@ def _stored(expect: StoredExpect, seen: Observations, path: Path) -> Iterator[Fa
             yield Failure(name, {"parameters": expect.parameters}, parameters, [*path, "parameters"], expect.ref)
         if expect.same_as is not None:
             yield from _same(expect, message, seen, path, name)
+
+
+def _each_once(messages: list[SeenMessage]) -> list[SeenMessage]:
+    """A message with several labels lies in several mailboxes, and is one."""
+    kept = {message.labelled or -place: message for place, message in enumerate(messages, 1)}
+    return list(kept.values())
 
 
 def _same(expect: StoredExpect, message: SeenMessage, seen: Observations, path: Path, name: str) -> Iterator[Failure]:

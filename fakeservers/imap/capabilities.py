@@ -12,10 +12,22 @@ BUILT = frozenset(
     {
         "IMAP4", "IMAP4REV1", "LITERAL+", "LITERAL-", "SASL-IR", "ID", "ENABLE", "IDLE", "NAMESPACE", "UIDPLUS", "MOVE",
         "CHILDREN", "UNSELECT", "STARTTLS", "LOGINDISABLED", "AUTH", "ESEARCH", "WITHIN", "CONDSTORE", "LIST-EXTENDED",
-        "LIST-STATUS", "SPECIAL-USE", "STATUS=SIZE", "QUOTA", "UTF8=ACCEPT", "APPENDLIMIT", "XLIST",
+        "LIST-STATUS", "SPECIAL-USE", "STATUS=SIZE", "QUOTA", "UTF8=ACCEPT", "APPENDLIMIT", "XLIST", "IMAP4REV2",
+        "MULTIAPPEND", "BINARY", "SEARCHRES", "SORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "OBJECTID",
+        "SAVEDATE", "PREVIEW", "CREATE-SPECIAL-USE", "QRESYNC", "METADATA", "METADATA-SERVER", "ACL", "RIGHTS",
+        "CATENATE", "COMPRESS=DEFLATE", "NOTIFY", "X-GM-EXT-1", "LOGIN-REFERRALS", "MAILBOX-REFERRALS",
     }
 )  # fmt: skip
 """Capabilities that work here, those with a value by what stands before `=` (UTF8=ACCEPT and STATUS=SIZE whole)."""
+
+
+REV2 = frozenset(
+    {
+        "BINARY", "CHILDREN", "ENABLE", "ESEARCH", "IDLE", "LIST-EXTENDED", "LIST-STATUS", "LITERAL-", "MOVE",
+        "NAMESPACE", "SASL-IR", "SEARCHRES", "SPECIAL-USE", "STATUS=SIZE", "UIDPLUS", "UNSELECT",
+    }
+)  # fmt: skip
+"""What IMAP4rev2 has taken in: a server that offers it need not name these (RFC 9051 appendix E)."""
 
 
 def login_needs_tls(connection: Connection) -> bool:
@@ -54,9 +66,9 @@ def advertised(connection: Connection) -> list[str]:
 
 @lru_cache(64)
 def _ever(lists: tuple[tuple[str, ...], ...]) -> frozenset[str]:
-    return frozenset(word.upper().partition("=")[0] for words in lists for word in words) | {
-        word.upper() for words in lists for word in words
-    }
+    named = {word.upper() for words in lists for word in words}
+    offered = frozenset(named | {word.partition("=")[0] for word in named})
+    return offered | REV2 if "IMAP4REV2" in offered else offered
 
 
 def offered_ever(connection: Connection) -> frozenset[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from typing import NoReturn, TypeVar
 
@@ -38,14 +39,16 @@ class BadSyntaxError(Exception):
 class Cursor:
     """A place in a command. `parts` are its texts and literals in turn: text, literal, text, ..., text."""
 
-    __slots__ = ("_parts", "at", "part", "text", "utf8")
+    __slots__ = ("_parts", "at", "part", "saved", "text", "utf8")
 
-    def __init__(self, parts: list[bytes], *, utf8: bool = False) -> None:
+    def __init__(self, parts: list[bytes], *, utf8: bool = False, saved: bool = False) -> None:
         self._parts = parts
         self.part = 0
         self.text = parts[0]
         self.at = 0
         self.utf8 = utf8
+        self.saved = saved
+        """`$` may stand for a sequence set."""
 
     # --- small steps
 
@@ -62,6 +65,10 @@ class Cursor:
 
     def peek(self, text: bytes) -> bool:
         return self.text.startswith(text, self.at)
+
+    def at_word(self, text: bytes) -> bool:
+        """Whether `text` (in upper case) comes next, in any case."""
+        return self.text[self.at : self.at + len(text)].upper() == text
 
     def take(self, text: bytes) -> bool:
         if self.text.startswith(text, self.at):
@@ -167,9 +174,9 @@ class Cursor:
         return self._match(_LIST, "a mailbox pattern")[0]
 
     def mailbox(self) -> str:
-        """A mailbox name in Unicode, INBOX in upper case. A name that is no modified UTF-7 comes back with its
-        octets as surrogates, so it is no mailbox's name and still prints as it came: widely used clients send raw
-        UTF-8, and a NO for one mailbox lets them go on with the others, which a BAD does not."""
+        """A mailbox name in Unicode, INBOX in upper case. A name that is neither modified UTF-7 nor UTF-8 comes back
+        with its octets as surrogates, so it is no mailbox's name and still prints as it came: a NO for one mailbox
+        lets a client go on with the others, which a BAD does not."""
         raw = self.astring(eight_bit=True)
         if raw.upper() == b"INBOX":
             return "INBOX"
@@ -181,11 +188,19 @@ class Cursor:
         try:
             return utf7.decode(raw)
         except ValueError:
-            return "\udc80" + raw.decode("latin-1")
+            pass
+        # Clients send raw UTF-8 all the same, and servers take it for the name that it means.
+        if not raw.isascii():
+            with suppress(UnicodeDecodeError):
+                return raw.decode("utf-8")
+        return "\udc80" + raw.decode("latin-1")
 
     # --- compound
 
     def sequence_set(self) -> sequence.SequenceSet:
+        """sequence-set / seq-last-command = "$" (RFC 5182)"""
+        if self.saved and self.take(b"$"):
+            return sequence.SAVED
         text = self._match(_SEQUENCE, "a sequence set")[0]
         try:
             return sequence.parse(text)
@@ -200,6 +215,11 @@ class Cursor:
                 self.fail("a flag that this server knows")
             return known
         return text
+
+    def attribute(self) -> str:
+        """ "\\" atom, as LIST and CREATE have it."""
+        self.expect(b"\\")
+        return "\\" + self.atom().decode("ascii")
 
     def flags(self) -> list[str]:
         """flag-list, or flags with spaces between."""

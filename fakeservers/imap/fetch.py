@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fakeservers.imap import binary, gmail, identity, preview, savedate
 from fakeservers.imap.bodystructure import body_of, bodystructure_of
 from fakeservers.imap.cursor import Cursor
 from fakeservers.imap.envelope import envelope_of
 from fakeservers.imap.headers import body_start, select_fields
+from fakeservers.imap.items import Item, ItemTable, Writer, read_part_numbers, read_partial
 from fakeservers.imap.mime import Part, parse
 from fakeservers.imap.selected import Selected
 from fakeservers.imap.spelling import astring, internal_date
@@ -18,24 +20,13 @@ from fakeservers.mailstore import Message
 if TYPE_CHECKING:
     from fakeservers.imap.session import ImapSession
 
-__all__ = ["Item", "Section", "parse_items"]
-
-Writer = Callable[[Selected, Message], bytes]
+__all__ = ["Item", "Section", "parse_items", "read_section"]
 
 _MACROS = {
     "ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
     "FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
     "FULL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One data item: its name, how it is written, and whether fetching it sets \\Seen."""
-
-    name: str
-    write: Writer
-    sees: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +97,10 @@ def _item_or_macro(cursor: Cursor, session: ImapSession) -> list[Item]:
     if name in ("BODY", "BODY.PEEK") and cursor.peek(b"["):
         return [_body(cursor, sees=name == "BODY")]
     found = _EXTENSIONS.get(name)
-    if found is not None and session.offers(found[0]):
-        return [found[1](session)]
+    if found is not None:
+        capability, read = found
+        session.require(cursor, capability, "a data item")
+        return [read(cursor, session, name)]
     if name not in _SIMPLE:
         cursor.fail("a data item that this server knows")
     return [_simple(name)]
@@ -122,34 +115,20 @@ def _name(cursor: Cursor) -> str:
 
 
 def _body(cursor: Cursor, *, sees: bool) -> Item:
-    section = _section(cursor)
-    partial = None
-    if cursor.take(b"<"):
-        start = cursor.number()
-        cursor.expect(b".")
-        length = cursor.number()
-        if not length:
-            cursor.fail("a length over 0")
-        cursor.expect(b">")
-        partial = (start, length)
+    section = read_section(cursor)
+    partial = read_partial(cursor)
     key = b"BODY[%b]" % section.spelled() + (b"" if partial is None else b"<%d>" % partial[0])
     return Item("BODY[]", _section_writer(key, section, partial), sees)
 
 
-def _section(cursor: Cursor) -> Section:
+def read_section(cursor: Cursor) -> Section:
     """section = "[" [section-spec] "]" """
     cursor.expect(b"[")
-    numbers: list[int] = []
-    while cursor.text[cursor.at : cursor.at + 1].isdigit():
-        number = cursor.number()
-        if not number or len(numbers) > 100:
-            cursor.fail("a part number")
-        numbers.append(number)
-        if not cursor.take(b"."):
-            cursor.expect(b"]")
-            return Section(tuple(numbers))
-    if not numbers and cursor.take(b"]"):
-        return Section()
+    numbers = read_part_numbers(cursor)
+    if cursor.take(b"]"):
+        return Section(numbers)
+    if numbers:
+        cursor.expect(b".")
     text = _name(cursor)
     names: tuple[bytes, ...] = ()
     if text in ("HEADER.FIELDS", "HEADER.FIELDS.NOT"):
@@ -160,7 +139,7 @@ def _section(cursor: Cursor) -> Section:
     elif text not in ("HEADER", "TEXT") and not (text == "MIME" and numbers):
         cursor.fail("HEADER, HEADER.FIELDS, HEADER.FIELDS.NOT, TEXT or MIME")
     cursor.expect(b"]")
-    return Section(tuple(numbers), text, names)
+    return Section(numbers, text, names)
 
 
 # --- how items are written
@@ -212,9 +191,16 @@ _SIMPLE: dict[str, Writer] = {
 }
 
 
-def _modseq(session: ImapSession) -> Item:
+def _modseq(cursor: Cursor, session: ImapSession, name: str) -> Item:
     session.enabled.add("CONDSTORE")
     return Item("MODSEQ", lambda view, message: b"MODSEQ (%d)" % message.modseq)
 
 
-_EXTENSIONS: dict[str, tuple[str, Callable[[ImapSession], Item]]] = {"MODSEQ": ("CONDSTORE", _modseq)}
+_EXTENSIONS: ItemTable = {
+    "MODSEQ": ("CONDSTORE|QRESYNC", _modseq),
+    **binary.ITEMS,
+    **gmail.ITEMS,
+    **identity.ITEMS,
+    **preview.ITEMS,
+    **savedate.ITEMS,
+}

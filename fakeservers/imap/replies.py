@@ -47,7 +47,7 @@ DEFAULTS: Mapping[str, str] = {
     "mailbox.inbox": "NO [CANNOT] INBOX stays",
     "target.missing": "NO [TRYCREATE] Mailbox does not exist",
     "read-only": "NO [READ-ONLY] Mailbox was opened read-only",
-    "close.ok": "OK CLOSE completed",
+    "close.ok": "OK {code}CLOSE completed",
     "unselect.ok": "OK UNSELECT completed",
     # messages
     "append.ok": "OK {code}APPEND completed",
@@ -56,6 +56,10 @@ DEFAULTS: Mapping[str, str] = {
     "literal.continue": "+ Ready for literal data",
     "copy.ok": "OK {code}COPY completed",
     "move.ok": "OK {code}MOVE completed",
+    "append.unknown-cte": "NO [UNKNOWN-CTE] Transfer encoding not known",
+    "append.bad-url": 'NO [BADURL "{url}"] Nothing there',
+    "fetch.unknown-cte": "NO [UNKNOWN-CTE] Transfer encoding not known",
+    "label.invalid": "BAD Invalid label",
     "search.charset": "NO [BADCHARSET (US-ASCII UTF-8)] Charset not supported",
     "search.ok": "OK SEARCH completed",
     "fetch.ok": "OK {code}FETCH completed",
@@ -73,16 +77,27 @@ DEFAULTS: Mapping[str, str] = {
     "bad.too-many": "BYE Too many bad commands",
     "bad.line": "BAD Command line is too long",
     "bad.sequence": "BAD Invalid message sequence number",
+    "create.use": "NO [USEATTR] Special use not supported",
+    "acl.set": "NO [NOPERM] Rights cannot be changed",
+    "metadata.entry": "BAD Not an entry name",
+    "metadata.too-big": "NO [METADATA MAXSIZE {size}] Value is too big",
+    "metadata.too-many": "NO [METADATA TOOMANY] Too many entries",
+    "compress.active": "NO [COMPRESSIONACTIVE] DEFLATE is active already",
+    "compress.mechanism": "NO Compression not supported",
+    "notify.events": "NO [BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)] Unknown",
     "quota.root": "NO [NONEXISTENT] No such quota root",
     "quota.set": "NO [NOPERM] Quotas cannot be changed",
     "quota.exceeded": "NO [OVERQUOTA] Mailbox is full",
 }
 _COMMANDS = (
     "append", "authenticate", "capability", "check", "close", "compress", "copy", "create", "delete", "enable",
-    "examine", "expunge", "fetch", "getquota", "getquotaroot", "id", "idle", "list", "login", "logout", "lsub", "move",
-    "namespace", "noop", "rename", "search", "select", "setquota", "sort", "starttls", "status", "store", "subscribe",
+    "examine", "expunge", "fetch", "getacl", "getmetadata", "getquota", "getquotaroot", "id", "idle", "list",
+    "listrights", "login", "logout", "lsub", "move", "myrights", "namespace", "noop", "notify", "rename", "rlist",
+    "rlsub", "search", "select", "setmetadata", "setquota", "sort", "starttls", "status", "store", "subscribe",
     "thread", "unselect", "unsubscribe", "xlist",
 )  # fmt: skip
+_BROADER: Mapping[str, tuple[str, ...]] = {"bad.sequence": ("bad.syntax",), "store.modified": ("store.ok", "ok")}
+"""Keys whose place a profile's word of a broader sense takes when it has none of their own."""
 REPLY_KEYS = frozenset(DEFAULTS) | {f"{command}.ok" for command in _COMMANDS}
 """Every key that `imap.replies` may have."""
 
@@ -121,6 +136,9 @@ class Replies:
     def _find(self, key: str) -> str:
         if key in self._own:
             return self._own[key]
+        broader = _BROADER.get(key)
+        if broader is not None and any(each in self._own for each in broader):
+            return next(self._own[each] for each in broader if each in self._own)
         if key.endswith(".ok"):
             return self._own.get("ok") or DEFAULTS.get(key) or DEFAULTS["ok"]
         return DEFAULTS[key]

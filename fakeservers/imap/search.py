@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from fakeservers.imap import texts
 from fakeservers.imap.command import RefusedError
 from fakeservers.imap.cursor import Cursor
 from fakeservers.imap.selected import Selected
-from fakeservers.imap.sequence import SequenceSet, Span, merge
+from fakeservers.imap.sequence import SAVED, SequenceSet, Span, merge
 from fakeservers.mailstore import Message
 
 if TYPE_CHECKING:
     from fakeservers.imap.session import ImapSession
 
-__all__ = ["Program", "Test", "parse_program"]
+__all__ = [
+    "Key", "KeyTable", "Program", "Reading", "Test", "date_key", "flag_key",
+    "parse_charset_program", "parse_program",
+]  # fmt: skip
 
 _DEEPEST = 50
 _DAY = 86400
@@ -55,7 +59,9 @@ def _common(left: list[Span], right: list[Span]) -> list[Span]:
 
 
 @dataclass(slots=True)
-class _Reading:
+class Reading:
+    """A search program while it is read."""
+
     cursor: Cursor
     session: ImapSession
     view: Selected
@@ -76,19 +82,51 @@ class _Reading:
             self.cursor.fail(f"text in {self.charset}")
 
 
+Key = Callable[[Reading], Test]
+"""Reads what stands behind a key's name."""
+KeyTable = Mapping[str, tuple[str, Key]]
+"""Key: the capabilities that bring it (`|` between), and its reader."""
+
+
+@cache
+def _extensions() -> KeyTable:
+    from fakeservers.imap import gmail, identity, savedate
+
+    own: KeyTable = {
+        "MODSEQ": ("CONDSTORE|QRESYNC", _modseq),
+        "OLDER": ("WITHIN", _age(True)),
+        "YOUNGER": ("WITHIN", _age(False)),
+    }
+    return {**own, **gmail.KEYS, **identity.KEYS, **savedate.KEYS}
+
+
 def parse_program(cursor: Cursor, session: ImapSession) -> Program:
     """["CHARSET" SP astring SP] search-key *(SP search-key). Raises RefusedError for a charset unknown here."""
     assert session.selected is not None
-    reading = _Reading(cursor, session, session.selected)
+    reading = Reading(cursor, session, session.selected)
     if cursor.text[cursor.at : cursor.at + 8].upper() == b"CHARSET ":
-        if session.utf8:
+        if "UTF8=ACCEPT" in session.enabled:
             cursor.fail("no CHARSET after ENABLE UTF8=ACCEPT")
         cursor.at += 8
         reading.charset = _charset(cursor.astring())
         reading.charset_given = True
         cursor.space()
+    return _program(reading)
+
+
+def parse_charset_program(cursor: Cursor, session: ImapSession) -> Program:
+    """charset SP search-key *(SP search-key): SORT and THREAD name the charset always (RFC 5256 3)."""
+    assert session.selected is not None
+    reading = Reading(cursor, session, session.selected)
+    reading.charset = _charset(cursor.astring())
+    reading.charset_given = True
+    cursor.space()
+    return _program(reading)
+
+
+def _program(reading: Reading) -> Program:
     tests = [_key(reading)]
-    while cursor.more():
+    while reading.cursor.more():
         tests.append(_key(reading))
     return Program(tests, reading.modseq)
 
@@ -99,22 +137,23 @@ def _charset(name: bytes) -> str:
     raise RefusedError("search.charset")
 
 
-def _key(reading: _Reading) -> Test:
+def _key(reading: Reading) -> Test:
     cursor = reading.cursor
     if cursor.peek(b"("):
         return _all(_list(reading))
-    if cursor.peek(b"*") or cursor.text[cursor.at : cursor.at + 1].isdigit():
+    if cursor.peek(b"*") or cursor.peek(b"$") or cursor.text[cursor.at : cursor.at + 1].isdigit():
         return _places(reading, cursor.sequence_set(), uid=False)
     name = cursor.word()
     if name in _FLAGS:
-        return _flag(*_FLAGS[name])
+        return flag_key(*_FLAGS[name])
     known = _KEYS.get(name)
     if known is None:
-        cursor.fail("a search key that this server knows")
+        capability, known = _extensions().get(name, ("-", _not))
+        reading.session.require(cursor, capability, "a search key")
     return known(reading)
 
 
-def _list(reading: _Reading) -> list[Test]:
+def _list(reading: Reading) -> list[Test]:
     reading.depth += 1
     if reading.depth > _DEEPEST:
         reading.cursor.fail("fewer nested keys")
@@ -125,12 +164,10 @@ def _list(reading: _Reading) -> list[Test]:
     return tests
 
 
-def _age(older: bool) -> Callable[[_Reading], Test]:
+def _age(older: bool) -> Callable[[Reading], Test]:
     """OLDER / YOUNGER SP seconds (RFC 5032)"""
 
-    def key(reading: _Reading) -> Test:
-        if not reading.session.offers("WITHIN"):
-            reading.cursor.fail("a search key that this server knows")
+    def key(reading: Reading) -> Test:
         reading.cursor.space()
         limit = reading.session.site.clock.now() - reading.cursor.number()
         if older:
@@ -140,7 +177,7 @@ def _age(older: bool) -> Callable[[_Reading], Test]:
     return key
 
 
-def _argument(reading: _Reading) -> Test:
+def _argument(reading: Reading) -> Test:
     """A key that is another key's argument, space first."""
     reading.cursor.space()
     reading.depth += 1
@@ -154,9 +191,9 @@ def _argument(reading: _Reading) -> Test:
 # --- keys
 
 
-def _places(reading: _Reading, wanted: SequenceSet, *, uid: bool) -> Test:
+def _places(reading: Reading, wanted: SequenceSet, *, uid: bool) -> Test:
     view = reading.view
-    if uid:
+    if uid or wanted is SAVED:
         spans = view.spans(wanted, uid=True)
     else:
         # A number that no message has finds nothing, and is no error in a search.
@@ -168,7 +205,7 @@ def _places(reading: _Reading, wanted: SequenceSet, *, uid: bool) -> Test:
     return Test(0, lambda seq, message: any(start < seq <= stop for start, stop in spans), spans)
 
 
-def _flag(flag: str, wanted: bool) -> Test:
+def flag_key(flag: str, wanted: bool) -> Test:
     if wanted:
         return Test(1, lambda seq, message: flag in message.flags)
     return Test(1, lambda seq, message: flag not in message.flags)
@@ -180,41 +217,41 @@ def _all(tests: list[Test]) -> Test:
     return Test(cost, lambda seq, message: all(ask(seq, message) for ask in asks))
 
 
-def _not(reading: _Reading) -> Test:
+def _not(reading: Reading) -> Test:
     test = _argument(reading)
     return Test(max(1, test.cost), lambda seq, message: not test.ask(seq, message))
 
 
-def _or(reading: _Reading) -> Test:
+def _or(reading: Reading) -> Test:
     left = _argument(reading)
     right = _argument(reading)
     return Test(max(1, left.cost, right.cost), lambda seq, message: left.ask(seq, message) or right.ask(seq, message))
 
 
-def _new(reading: _Reading) -> Test:
+def _new(reading: Reading) -> Test:
     view = reading.view
     return Test(1, lambda seq, message: "\\Seen" not in message.flags and view.is_recent(message))
 
 
-def _recent(wanted: bool) -> Callable[[_Reading], Test]:
-    def key(reading: _Reading) -> Test:
+def _recent(wanted: bool) -> Callable[[Reading], Test]:
+    def key(reading: Reading) -> Test:
         view = reading.view
         return Test(1, lambda seq, message: view.is_recent(message) == wanted)
 
     return key
 
 
-def _keyword(wanted: bool) -> Callable[[_Reading], Test]:
-    def key(reading: _Reading) -> Test:
+def _keyword(wanted: bool) -> Callable[[Reading], Test]:
+    def key(reading: Reading) -> Test:
         reading.cursor.space()
         flag = reading.view.mailbox.flag_name(reading.cursor.atom().decode())
-        return _flag(flag, wanted)
+        return flag_key(flag, wanted)
 
     return key
 
 
-def _size(larger: bool) -> Callable[[_Reading], Test]:
-    def key(reading: _Reading) -> Test:
+def _size(larger: bool) -> Callable[[Reading], Test]:
+    def key(reading: Reading) -> Test:
         reading.cursor.space()
         size = reading.cursor.number(2**63 - 1)
         if larger:
@@ -224,7 +261,7 @@ def _size(larger: bool) -> Callable[[_Reading], Test]:
     return key
 
 
-def _uid(reading: _Reading) -> Test:
+def _uid(reading: Reading) -> Test:
     reading.cursor.space()
     return _places(reading, reading.cursor.sequence_set(), uid=True)
 
@@ -238,8 +275,8 @@ def _day_sent(message: Message) -> int | None:
     return texts.sent_day(message)
 
 
-def _date(day_of: Callable[[Message], int | None], cost: int, relation: str) -> Callable[[_Reading], Test]:
-    def key(reading: _Reading) -> Test:
+def date_key(day_of: Callable[[Message], int | None], cost: int, relation: str) -> Callable[[Reading], Test]:
+    def key(reading: Reading) -> Test:
         reading.cursor.space()
         wanted = (reading.cursor.date() - datetime.date(1970, 1, 1)).days
 
@@ -254,34 +291,34 @@ def _date(day_of: Callable[[Message], int | None], cost: int, relation: str) -> 
     return key
 
 
-def _field(name: bytes) -> Callable[[_Reading], Test]:
-    def key(reading: _Reading) -> Test:
+def _field(name: bytes) -> Callable[[Reading], Test]:
+    def key(reading: Reading) -> Test:
         reading.cursor.space()
-        return _in_field(reading, name, reading.text())
+        return _intext_key(reading, name, reading.text())
 
     return key
 
 
-def _header(reading: _Reading) -> Test:
+def _header(reading: Reading) -> Test:
     reading.cursor.space()
     name = reading.cursor.astring().lower()
     reading.cursor.space()
-    return _in_field(reading, name, reading.text())
+    return _intext_key(reading, name, reading.text())
 
 
-def _in_field(reading: _Reading, name: bytes, wanted: str) -> Test:
+def _intext_key(reading: Reading, name: bytes, wanted: str) -> Test:
     found = texts.finder(wanted, whole_words=reading.session.manners.search_whole_words)
     return Test(3, lambda seq, message: any(found(value) for value in texts.field_texts(message, name)))
 
 
-def _body(reading: _Reading) -> Test:
+def _body(reading: Reading) -> Test:
     reading.cursor.space()
     wanted = reading.text()
     found = texts.finder(wanted, whole_words=reading.session.manners.search_whole_words)
     return Test(5, lambda seq, message: any(found(text) for text in texts.body_texts(message)))
 
 
-def _text(reading: _Reading) -> Test:
+def _text(reading: Reading) -> Test:
     reading.cursor.space()
     wanted = reading.text()
     found = texts.finder(wanted, whole_words=reading.session.manners.search_whole_words)
@@ -292,11 +329,9 @@ def _text(reading: _Reading) -> Test:
     return Test(6, ask)
 
 
-def _modseq(reading: _Reading) -> Test:
+def _modseq(reading: Reading) -> Test:
     """MODSEQ [SP entry-name SP entry-type-req] SP mod-sequence-valzer (RFC 7162 3.1.5)"""
     cursor = reading.cursor
-    if not reading.session.offers("CONDSTORE"):
-        cursor.fail("a search key that this server knows")
     cursor.space()
     if cursor.peek(b'"'):
         cursor.string()
@@ -321,33 +356,30 @@ _FLAGS = {
     "UNFLAGGED": ("\\Flagged", False),
     "UNSEEN": ("\\Seen", False),
 }
-_KEYS: dict[str, Callable[[_Reading], Test]] = {
+_KEYS: dict[str, Callable[[Reading], Test]] = {
     "ALL": lambda reading: Test(0, lambda seq, message: True),
     "BCC": _field(b"bcc"),
-    "BEFORE": _date(_day_of, 1, "before"),
+    "BEFORE": date_key(_day_of, 1, "before"),
     "BODY": _body,
     "CC": _field(b"cc"),
     "FROM": _field(b"from"),
     "HEADER": _header,
     "KEYWORD": _keyword(True),
     "LARGER": _size(True),
-    "MODSEQ": _modseq,
     "NEW": _new,
     "NOT": _not,
     "OLD": _recent(False),
-    "OLDER": _age(True),
-    "ON": _date(_day_of, 1, "on"),
+    "ON": date_key(_day_of, 1, "on"),
     "OR": _or,
     "RECENT": _recent(True),
-    "SENTBEFORE": _date(_day_sent, 4, "before"),
-    "SENTON": _date(_day_sent, 4, "on"),
-    "SENTSINCE": _date(_day_sent, 4, "since"),
-    "SINCE": _date(_day_of, 1, "since"),
+    "SENTBEFORE": date_key(_day_sent, 4, "before"),
+    "SENTON": date_key(_day_sent, 4, "on"),
+    "SENTSINCE": date_key(_day_sent, 4, "since"),
+    "SINCE": date_key(_day_of, 1, "since"),
     "SMALLER": _size(False),
     "SUBJECT": _field(b"subject"),
     "TEXT": _text,
     "TO": _field(b"to"),
     "UID": _uid,
     "UNKEYWORD": _keyword(False),
-    "YOUNGER": _age(False),
 }

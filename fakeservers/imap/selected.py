@@ -25,17 +25,27 @@ class Selected:
 
     __slots__ = (
         "_changed", "_gone", "_keywords", "_muted", "_recent", "_stirred", "exists", "mailbox", "messages", "read_only",
-        "recent_never",
+        "recent_never", "rev2", "saved",
     )  # fmt: skip
 
     def __init__(
-        self, mailbox: Mailbox, *, read_only: bool, recent_never: bool = False, stirred: Callable[[], None]
+        self,
+        mailbox: Mailbox,
+        *,
+        read_only: bool,
+        recent_never: bool = False,
+        rev2: bool = False,
+        stirred: Callable[[], None],
     ) -> None:
         self.mailbox = mailbox
         self.messages = mailbox.messages
         self.exists = len(mailbox.messages)
         self.read_only = read_only
-        self.recent_never = recent_never
+        self.recent_never = recent_never or rev2
+        self.rev2 = rev2
+        """\\Recent and RECENT do not exist (RFC 9051 appendix E)."""
+        self.saved: SequenceSet = ()
+        """UIDs of the last SEARCH RETURN (SAVE), without a gap inside a range: `$` never grows (RFC 5182 2.1)."""
         self._stirred = stirred
         self._gone: list[Message] = []
         self._changed: dict[int, Message] = {}
@@ -81,6 +91,8 @@ class Selected:
 
     def spans(self, wanted: SequenceSet, *, uid: bool) -> list[Span]:
         """Places in `messages`. Raises ValueError for a sequence number that no message has."""
+        if wanted is sequence.SAVED:
+            return sequence.uid_spans(self.saved, self.messages, self.exists)
         if uid:
             return sequence.uid_spans(wanted, self.messages, self.exists)
         return sequence.seq_spans(wanted, self.exists)
@@ -143,7 +155,8 @@ class Selected:
             self.exists = len(self.messages)
             said.append(b"* %d EXISTS\r\n" % self.exists)
             self._claim_recent()
-            said.append(b"* %d RECENT\r\n" % self.recent())
+            if not self.rev2:
+                said.append(b"* %d RECENT\r\n" % self.recent())
         return said
 
     def keyword_news(self) -> list[bytes]:

@@ -9,10 +9,12 @@ from operator import attrgetter
 
 from fakeservers.mailstore import Message
 
-__all__ = ["SequenceSet", "Span", "compact", "merge", "parse", "seq_spans", "uid_spans"]
+__all__ = ["SAVED", "SequenceSet", "Span", "compact", "merge", "parse", "ranges", "seq_spans", "uid_spans"]
 
 SequenceSet = tuple[tuple[int, int], ...]
 """Ranges as they were written; 0 stands for `*`."""
+SAVED: SequenceSet = ((-1, -1),)
+"""Stands for `$`, the messages of the last SEARCH RETURN (SAVE) (RFC 5182)."""
 Span = tuple[int, int]
 """Places in a list of messages: from the first up to, not including, the second."""
 
@@ -80,15 +82,20 @@ def uid_spans(wanted: SequenceSet, messages: Sequence[Message], exists: int) -> 
 
 def compact(numbers: Iterable[int]) -> bytes:
     """The shortest sequence set that names these ascending numbers in this order: `1:3,7`."""
-    parts: list[str] = []
+    return ",".join([f"{first}:{last}" if last > first else str(first) for first, last in ranges(numbers)]).encode()
+
+
+def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Runs of numbers that follow one another: the first and the last of each."""
+    found: list[tuple[int, int]] = []
     start = end = 0
     for number in numbers:
         if start and number == end + 1:
             end = number
             continue
         if start:
-            parts.append(f"{start}:{end}" if end > start else str(start))
+            found.append((start, end))
         start = end = number
     if start:
-        parts.append(f"{start}:{end}" if end > start else str(start))
-    return ",".join(parts).encode()
+        found.append((start, end))
+    return found

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
+from typing import TYPE_CHECKING
 
-from fakeservers.actions import Action, End, Send, StartTls, TlsFacts
+from fakeservers.actions import Action, End, Inflate, Send, StartTls, TlsFacts
 from fakeservers.connection import Connection
 from fakeservers.imap import masking
 from fakeservers.imap.capabilities import advertised, offered_ever
@@ -17,7 +18,11 @@ from fakeservers.imap.options import Manners
 from fakeservers.imap.replies import Replies
 from fakeservers.imap.selected import Selected
 from fakeservers.mailstore import Message
+from fakeservers.profile import ImapProfile
 from fakeservers.rules import Effect
+
+if TYPE_CHECKING:
+    from fakeservers.imap.commands.notifying import Notifications
 
 __all__ = ["ImapSession"]
 
@@ -33,14 +38,18 @@ class ImapSession:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.site = connection.site
-        self.profile = connection.site.profile.imap
-        self.manners = Manners(**self.profile.options)  # type: ignore[arg-type]
+        self.profile: ImapProfile = connection.site.profile.imap
+        self.manners: Manners = Manners(**self.profile.options)  # type: ignore[arg-type]
         self.idle: float = self.profile.idle
         self.selected: Selected | None = None
         self.enabled: set[str] = set()
         self.out: list[bytes] = []
         """Untagged responses of the command under way, whole lines."""
         self.interlude: Interlude | None = None
+        self.notifications: Notifications | None = None
+        """What the client wants to be told unasked (RFC 5465)."""
+        self.compressed = False
+        """The client has turned on COMPRESS (RFC 4978)."""
         self.effect: Effect | None = None
         """What the rules want of the command under way."""
         self._words: dict[str, object] = {}
@@ -90,7 +99,12 @@ class ImapSession:
         return []
 
     def stirred(self) -> list[Action]:
-        return [] if self._ended or self.interlude is None else self._sealed(self.interlude.stirred(self))
+        if self._ended:
+            return []
+        if self.interlude is not None:
+            return self._sealed(self.interlude.stirred(self))
+        said = self.notifications.news() if self.notifications is not None else []
+        return [Send(b"".join(said))] if said else []
 
     def timed_out(self) -> list[Action]:
         if self._ended:
@@ -100,6 +114,8 @@ class ImapSession:
     def closed(self) -> None:
         self._ended = True
         self.deselect()
+        if self.notifications is not None:
+            self.notifications.leave()
         if len(self._input):
             self.connection.event(
                 f"{len(self._input)} octets left unread", {"event": "unread", "octets": len(self._input)}
@@ -183,8 +199,8 @@ class ImapSession:
             self.connection.facts.pop("mailbox", None)
 
     def stir(self) -> None:
-        """The selected mailbox has changed; said at once only in IDLE."""
-        if self.interlude is not None:
+        """The selected mailbox has changed; said at once only in IDLE and to who asked for it with NOTIFY."""
+        if self.interlude is not None or (self.notifications is not None and self.notifications.immediate):
             self.connection.wake()
 
     def describe(self, seq: int, message: Message, *, uid: bool = False) -> bytes:
@@ -501,10 +517,13 @@ class ImapSession:
         return b"".join(out)
 
     def _sealed(self, actions: list[Action]) -> list[Action]:
-        """Stop reading behind an end; drop what was sent in clear behind STARTTLS (RFC 3501 6.2.1)."""
+        """Stop reading behind an end; drop what was sent in clear behind STARTTLS (RFC 3501 6.2.1), and what a client
+        has sent behind COMPRESS before it was answered."""
         for action in actions:
             if isinstance(action, End):
                 self._ended = True
+            elif isinstance(action, Inflate):
+                self._input.drop()
             elif isinstance(action, StartTls) and (octets := self._input.drop()):
                 self.connection.event(
                     f"{octets} octets of plaintext behind STARTTLS dropped",

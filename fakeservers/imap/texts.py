@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from email.errors import HeaderParseError
 from email.header import decode_header
-from email.utils import parsedate
+from email.utils import mktime_tz, parsedate, parsedate_tz
 
 from fakeservers.imap.headers import body_start, field_values, fields, unfold
 from fakeservers.imap.mime import Part, parse
 from fakeservers.mailstore import Message
 
-__all__ = ["body_texts", "field_texts", "finder", "header_text", "sent_day"]
+__all__ = ["body_texts", "decoded", "field_texts", "finder", "header_text", "part_text", "sent_day", "sent_moment"]
 
 _EPOCH = date(1970, 1, 1)
 _WORDS = re.compile(r"\w+")
@@ -88,9 +88,14 @@ def _part_texts(raw: bytes, part: Part) -> Iterator[str]:
         yield decoded(raw[part.message.start : part.message.body])
         yield from _part_texts(raw, part.message)
     elif not part.children and part.kind[0] in (b"TEXT", b"MESSAGE"):
-        charset = next((value for name, value in part.parameters if name == b"CHARSET"), b"utf-8")
-        octets = _undone(raw[part.body : part.end], part.fields.get(b"content-transfer-encoding", b""))
-        yield _text(octets, charset.decode("ascii", "replace"))
+        yield part_text(raw, part)
+
+
+def part_text(raw: bytes, part: Part) -> str:
+    """The text of one part that holds text."""
+    charset = next((value for name, value in part.parameters if name == b"CHARSET"), b"utf-8")
+    octets = _undone(raw[part.body : part.end], part.fields.get(b"content-transfer-encoding", b""))
+    return _text(octets, charset.decode("ascii", "replace"))
 
 
 def _undone(octets: bytes, encoding: bytes) -> bytes:
@@ -106,9 +111,23 @@ def _undone(octets: bytes, encoding: bytes) -> bytes:
             return octets
 
 
+def _date(message: Message) -> bytes | None:
+    return field_values(_header(message), frozenset({b"date"})).get(b"date")
+
+
+def sent_moment(message: Message) -> float | None:
+    """The Date field as seconds since 1970; None without a date."""
+    value = _date(message)
+    try:
+        moment = parsedate_tz(value.decode("ascii", "replace")) if value is not None else None
+        return None if moment is None else float(mktime_tz(moment))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
 def sent_day(message: Message) -> int | None:
     """The day of the Date field, counted from 1970, its time and zone put aside; None without a date."""
-    value = field_values(_header(message), frozenset({b"date"})).get(b"date")
+    value = _date(message)
     if value is None:
         return None
     try:

@@ -165,7 +165,7 @@ def test_mechanisms_are_built_or_said_to_be_lacking(name: str) -> None:
 
 BUILT = {
     "smtp": "SIZE PIPELINING STARTTLS AUTH ENHANCEDSTATUSCODES 8BITMIME BINARYMIME CHUNKING SMTPUTF8 DSN HELP",
-    "imap": " ".join({"IMAP4rev1", *IMAP_BUILT}),
+    "imap": " ".join({"IMAP4rev1", "IMAP4rev2", *IMAP_BUILT}),
     "pop3": "TOP UIDL USER SASL PIPELINING RESP-CODES AUTH-RESP-CODE STLS IMPLEMENTATION EXPIRE LOGIN-DELAY",
 }
 

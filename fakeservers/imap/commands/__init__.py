@@ -10,34 +10,45 @@ if TYPE_CHECKING:
 
 __all__ = ["LACKED", "commands"]
 
-LACKED: Mapping[str, str] = {
-    "GETACL": "ACL",
-    "SETACL": "ACL",
-    "DELETEACL": "ACL",
-    "LISTRIGHTS": "ACL",
-    "MYRIGHTS": "ACL",
-    "GETMETADATA": "METADATA",
-    "SETMETADATA": "METADATA",
-    "NOTIFY": "NOTIFY",
-    "COMPRESS": "COMPRESS=DEFLATE",
-    "XYZZY": "XYZZY",
-}
+LACKED: Mapping[str, str] = {"XYZZY": "XYZZY"}
 """Commands that are not built, and the capability that offers them: used all the same, the run ends in `error`."""
 
 
 def commands() -> Mapping[str, type[Command]]:
     """Every command by its name."""
-    from fakeservers.imap.commands import any, idling, listing, login, mailboxes, messages, quota, searching, selecting
+    from fakeservers.imap.commands import (
+        acl,
+        any,
+        appending,
+        compressing,
+        idling,
+        listing,
+        login,
+        mailboxes,
+        messages,
+        metadata,
+        notifying,
+        quota,
+        searching,
+        selecting,
+        sorting,
+    )  # fmt: skip
 
     kinds: list[type[Command]] = [
+        acl.DeleteAcl, acl.GetAcl, acl.ListRights, acl.MyRights, acl.SetAcl,
         any.Capability, any.Id, any.Logout, any.Noop,
+        appending.Append,
+        compressing.Compress,
         idling.Enable, idling.Idle,
-        listing.List, listing.Lsub, listing.Namespace, listing.Status, listing.Xlist,
+        listing.List, listing.Lsub, listing.Namespace, listing.Rlist, listing.Rlsub, listing.Status, listing.Xlist,
         quota.GetQuota, quota.GetQuotaRoot, quota.SetQuota,
         login.Authenticate, login.Login, login.StartTlsCommand,
         mailboxes.Create, mailboxes.Delete, mailboxes.Rename, mailboxes.Subscribe, mailboxes.Unsubscribe,
-        messages.Append, messages.Copy, messages.Fetch, messages.Move, messages.Store,
+        messages.Copy, messages.Fetch, messages.Move, messages.Store,
+        metadata.GetMetadata, metadata.SetMetadata,
+        notifying.Notify,
         searching.Search,
         selecting.Check, selecting.Close, selecting.Examine, selecting.Expunge, selecting.Select, selecting.Unselect,
+        sorting.Sort, sorting.Thread,
     ]  # fmt: skip
     return {kind.name: kind for kind in kinds}

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["Enable", "Idle"]
 
 
+_ENABLED = {each.upper(): each for each in ("CONDSTORE", "IMAP4rev2", "QRESYNC", "UTF8=ACCEPT")}
+
+
 class Idle(Command):
     name = "IDLE"
     states = LOGGED_IN
@@ -58,7 +61,10 @@ class Enable(Command):
             self.words.append(cursor.atom().decode().upper())
 
     def run(self, session: ImapSession) -> Answer:
-        known = [word for word in self.words if word in ("CONDSTORE", "UTF8=ACCEPT") and session.built(word)]
+        known = [word for word in self.words if word in _ENABLED and session.built(word)]
         session.enabled.update(known)
-        session.out.append(" ".join(["* ENABLED", *known]).encode() + b"\r\n")
+        if "QRESYNC" in known:
+            # Who wants QRESYNC has CONDSTORE with it (RFC 7162 3.2.3).
+            session.enabled.add("CONDSTORE")
+        session.out.append(" ".join(["* ENABLED", *(_ENABLED[word] for word in known)]).encode() + b"\r\n")
         return Answer("enable.ok")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from fakeservers.imap import utf7
 from fakeservers.imap.command import LOGGED_IN, Answer, Command, RefusedError
 from fakeservers.imap.commands.mailboxes import account_of
 from fakeservers.imap.cursor import Cursor
+from fakeservers.imap.identity import mailbox_id
 from fakeservers.imap.listmatch import matcher
 from fakeservers.imap.spelling import astring, quoted
 from fakeservers.mailstore import Account, Mailbox
@@ -15,7 +17,10 @@ from fakeservers.mailstore import Account, Mailbox
 if TYPE_CHECKING:
     from fakeservers.imap.session import ImapSession
 
-__all__ = ["List", "Lsub", "Namespace", "Status", "Xlist", "wire_name"]
+__all__ = [
+    "List", "Lsub", "Namespace", "Rlist", "Rlsub", "Status", "Xlist", "list_line", "status_item",
+    "status_line", "wire_name",
+]  # fmt: skip
 
 SPECIAL_USE = frozenset({"\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash", "\\Important"})
 
@@ -43,6 +48,8 @@ class List(Command):
     """LIST [SP select-options] SP mailbox SP patterns [SP "RETURN" SP return-options] (RFC 5258 6)"""
 
     name = "LIST"
+    said = "LIST"
+    """The name of the untagged responses."""
     states = LOGGED_IN
 
     def parse(self, cursor: Cursor, session: ImapSession) -> None:
@@ -125,7 +132,7 @@ class List(Command):
     def _root(self, session: ImapSession, account: Account) -> bytes:
         root = account.delimiter if session.manners.list_root_name else ""
         return b'* %b (\\Noselect) %b "%b"\r\n' % (
-            self.name.encode(),
+            self.said.encode(),
             quoted(account.delimiter.encode()),
             root.encode(),
         )
@@ -134,7 +141,7 @@ class List(Command):
         delimiter = quoted(account_of(session).delimiter.encode())
         said = wire_name(session, name)
         return b"* %b (%b) %b %b%b\r\n" % (
-            self.name.encode(), " ".join(flags).encode(), delimiter, said, more.encode(),
+            self.said.encode(), " ".join(flags).encode(), delimiter, said, more.encode(),
         )  # fmt: skip
 
 
@@ -145,6 +152,7 @@ class Xlist(List):
     """Google's LIST from before RFC 6154, with its own names for special uses."""
 
     name = "XLIST"
+    said = "XLIST"
     capability = "XLIST"
 
     def _say(self, session: ImapSession, account: Account, name: str, parents: frozenset[str]) -> None:
@@ -167,22 +175,31 @@ def attributes(session: ImapSession, mailbox: Mailbox, parents: frozenset[str], 
     found = set(mailbox.attributes) - {"\\HasChildren", "\\HasNoChildren"}
     if not (special or session.offers("SPECIAL-USE") or session.manners.special_use_always):
         found -= SPECIAL_USE
+    if "\\NonExistent" in found:
+        return sorted(found)
     if session.offers("CHILDREN") or session.offers("LIST-EXTENDED"):
         found.add("\\HasChildren" if mailbox.name in parents else "\\HasNoChildren")
     return sorted(found)
+
+
+def list_line(session: ImapSession, mailbox: Mailbox, more: str = "") -> bytes:
+    """The LIST response of one mailbox, as IMAP4rev2 has it in SELECT (RFC 9051 6.3.2), with an attribute `more`."""
+    flags = attributes(session, mailbox, _parents(account_of(session)))
+    return List().line(session, mailbox.name, [*flags, more] if more else flags)
 
 
 class Lsub(List):
     """LSUB SP mailbox SP list-mailbox"""
 
     name = "LSUB"
+    said = "LSUB"
 
     def run(self, session: ImapSession) -> Answer:
         account = account_of(session)
         pattern = self.reference + self.patterns[0]
         if not self.patterns[0]:
             session.out.append(self._root(session, account))
-            return Answer("lsub.ok")
+            return Answer(f"{self.name.lower()}.ok")
         test = matcher(pattern, account.delimiter.encode())
         parents = _parents(account)
         implied: dict[str, None] = {}
@@ -199,7 +216,23 @@ class Lsub(List):
                     if superior not in account.subscriptions and test(_octets(session, superior)):
                         implied[superior] = None
         session.out += [self.line(session, name, ["\\Noselect"]) for name in implied]
-        return Answer("lsub.ok")
+        return Answer(f"{self.name.lower()}.ok")
+
+
+class Rlist(List):
+    """RLIST: LIST of a client that understands referrals (RFC 2193 5.1); rules give them."""
+
+    name = "RLIST"
+    said = "LIST"
+    capability = "MAILBOX-REFERRALS"
+
+
+class Rlsub(Lsub):
+    """RLSUB (RFC 2193 5.2)"""
+
+    name = "RLSUB"
+    said = "LSUB"
+    capability = "MAILBOX-REFERRALS"
 
 
 class Status(Command):
@@ -227,49 +260,34 @@ class Status(Command):
         return Answer("status.ok")
 
 
-_STATUS_NEEDS = {
-    "MESSAGES": "",
-    "RECENT": "",
-    "UIDNEXT": "",
-    "UIDVALIDITY": "",
-    "UNSEEN": "",
-    "SIZE": "STATUS=SIZE",
-    "DELETED": "IMAP4REV2",
-    "HIGHESTMODSEQ": "CONDSTORE",
+_STATUS: Mapping[str, tuple[str, Callable[[ImapSession, Mailbox], object]]] = {
+    "MESSAGES": ("", lambda session, mailbox: len(mailbox.messages)),
+    "RECENT": ("", lambda session, mailbox: 0 if session.manners.recent_never else _recent(mailbox)),
+    "UIDNEXT": ("", lambda session, mailbox: mailbox.uidnext),
+    "UIDVALIDITY": ("", lambda session, mailbox: mailbox.uidvalidity),
+    "UNSEEN": ("", lambda session, mailbox: mailbox.unseen),
+    "APPENDLIMIT": ("APPENDLIMIT", lambda session, mailbox: session.profile.literal_limit),
+    "DELETED": ("IMAP4REV2", lambda session, mailbox: mailbox.deleted),
+    "HIGHESTMODSEQ": ("CONDSTORE|QRESYNC", lambda session, mailbox: mailbox.highestmodseq),
+    "MAILBOXID": ("OBJECTID", lambda session, mailbox: f"({mailbox_id(mailbox)})"),
+    "SIZE": ("STATUS=SIZE|IMAP4REV2", lambda session, mailbox: mailbox.octets),
 }
+"""Status item: the capabilities that bring it, and its value."""
 
 
 def status_item(cursor: Cursor, session: ImapSession) -> str:
     item = cursor.word()
-    needs = _STATUS_NEEDS.get(item)
-    if needs is None or (needs and not session.offers(needs)):
-        cursor.fail("a status item")
+    needs = _STATUS.get(item, ("-",))[0]
+    if needs:
+        session.require(cursor, needs, "a status item")
+    if item == "HIGHESTMODSEQ":
+        session.enabled.add("CONDSTORE")
     return item
 
 
 def status_line(session: ImapSession, mailbox: Mailbox, items: list[str]) -> bytes:
-    values = []
-    for item in items:
-        match item:
-            case "MESSAGES":
-                value = len(mailbox.messages)
-            case "RECENT":
-                value = 0 if session.manners.recent_never else _recent(mailbox)
-            case "UIDNEXT":
-                value = mailbox.uidnext
-            case "UIDVALIDITY":
-                value = mailbox.uidvalidity
-            case "UNSEEN":
-                value = mailbox.unseen
-            case "SIZE":
-                value = mailbox.octets
-            case "DELETED":
-                value = mailbox.deleted
-            case _:
-                session.enabled.add("CONDSTORE")
-                value = mailbox.highestmodseq
-        values.append(b"%b %d" % (item.encode(), value))
-    return b"* STATUS %b (%b)\r\n" % (wire_name(session, mailbox.name), b" ".join(values))
+    values = " ".join(f"{item} {_STATUS[item][1](session, mailbox)}" for item in items)
+    return b"* STATUS %b (%b)\r\n" % (wire_name(session, mailbox.name), values.encode())
 
 
 def _recent(mailbox: Mailbox) -> int:

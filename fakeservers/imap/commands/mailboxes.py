@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fakeservers.imap.command import LOGGED_IN, Answer, Command, RefusedError
 from fakeservers.imap.cursor import Cursor
+from fakeservers.imap.identity import mailbox_id
 from fakeservers.mailstore import Account
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ def create_superiors(session: ImapSession, account: Account, name: str) -> None:
             session.site.store.create(account, superior, subscribe=False)
 
 
+_USES = {use.lower(): use for use in ("\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash")}
+"""Special uses that a client may give: those of mailboxes that hold messages of their own."""
+
+
 class _OneMailbox(Command):
     states = LOGGED_IN
 
@@ -49,7 +54,22 @@ class _OneMailbox(Command):
 
 
 class Create(_OneMailbox):
+    """CREATE SP mailbox [SP "(" "USE" SP "(" use-attr *(SP use-attr) ")" ")"] (RFC 6154 3)"""
+
     name = "CREATE"
+
+    def parse(self, cursor: Cursor, session: ImapSession) -> None:
+        super().parse(cursor, session)
+        self.uses: list[str] = []
+        if cursor.more():
+            cursor.parenthesized(lambda: self._parameter(cursor, session))
+
+    def _parameter(self, cursor: Cursor, session: ImapSession) -> None:
+        if cursor.word() != "USE":
+            cursor.fail("a known CREATE parameter")
+        session.require(cursor, "CREATE-SPECIAL-USE", "a CREATE parameter")
+        cursor.space()
+        self.uses += cursor.parenthesized(cursor.attribute)
 
     def run(self, session: ImapSession) -> Answer:
         account = account_of(session)
@@ -62,9 +82,13 @@ class Create(_OneMailbox):
         same = session.manners.create_ignores_case and name.casefold() in map(str.casefold, account.mailboxes)
         if existing is not None or same:
             raise RefusedError("mailbox.exists", mailbox=name)
+        uses = frozenset(_USES[use.lower()] for use in self.uses if use.lower() in _USES)
+        if len(uses) < len({use.lower() for use in self.uses}):
+            raise RefusedError("create.use")
         create_superiors(session, account, name)
-        session.site.store.create(account, name, subscribe=False)
-        return Answer("create.ok")
+        mailbox = session.site.store.create(account, name, uses, subscribe=False)
+        code = f"[MAILBOXID ({mailbox_id(mailbox)})] " if session.offers("OBJECTID") else ""
+        return Answer("create.ok", {"code": code})
 
 
 class Delete(_OneMailbox):
@@ -84,6 +108,7 @@ class Delete(_OneMailbox):
             session.site.store.create(account, mailbox.name, frozenset({"\\Noselect"}))
         else:
             del account.mailboxes[mailbox.name]
+            account.tell()
         if session.selected is not None and session.selected.mailbox is mailbox:
             session.deselect()
         return Answer("delete.ok")
@@ -128,6 +153,7 @@ class Subscribe(_OneMailbox):
         if account.mailbox(self.mailbox) is None:
             raise RefusedError("mailbox.missing", mailbox=self.mailbox)
         account.subscriptions[self.mailbox] = None
+        account.tell()
         return Answer("subscribe.ok")
 
 
@@ -139,4 +165,5 @@ class Unsubscribe(_OneMailbox):
         if self.mailbox not in account.subscriptions and account.mailbox(self.mailbox) is None:
             raise RefusedError("mailbox.missing", mailbox=self.mailbox)
         account.subscriptions.pop(self.mailbox, None)
+        account.tell()
         return Answer("unsubscribe.ok")

@@ -1,16 +1,17 @@
-"""APPEND, FETCH, STORE, COPY, MOVE (RFC 3501 6.3.11, 6.4.5-6.4.7; UIDPLUS: RFC 4315, MOVE: RFC 6851)."""
+"""FETCH, STORE, COPY, MOVE (RFC 3501 6.4.5-6.4.7; UIDPLUS: RFC 4315, MOVE: RFC 6851, CONDSTORE, QRESYNC: RFC 7162)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fakeservers.imap.command import LOGGED_IN, SELECTED, Answer, Command, RefusedError
+from fakeservers.imap import gmail
+from fakeservers.imap.command import SELECTED, Answer, Command, RefusedError
+from fakeservers.imap.commands.appending import known_flags, target
 from fakeservers.imap.commands.mailboxes import account_of
-from fakeservers.imap.commands.quota import check_room
-from fakeservers.imap.cursor import BadSyntaxError, Cursor
+from fakeservers.imap.cursor import Cursor
 from fakeservers.imap.fetch import Item, parse_items
+from fakeservers.imap.resync import vanished_since
 from fakeservers.imap.selected import Selected
 from fakeservers.imap.sequence import Span, compact
 from fakeservers.mailstore import Mailbox, Message
@@ -18,70 +19,7 @@ from fakeservers.mailstore import Mailbox, Message
 if TYPE_CHECKING:
     from fakeservers.imap.session import ImapSession
 
-__all__ = ["Append", "Copy", "Fetch", "Move", "Store"]
-
-
-_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
-
-
-def target(session: ImapSession, name: str) -> Mailbox:
-    """The mailbox that messages shall go to. Raises RefusedError with TRYCREATE."""
-    mailbox = account_of(session).mailbox(name)
-    if mailbox is None or "\\Noselect" in mailbox.attributes:
-        raise RefusedError("target.missing", mailbox=name)
-    return mailbox
-
-
-def known_flags(mailbox: Mailbox, flags: list[str]) -> frozenset[str]:
-    """Flags as the mailbox spells them, without \\Recent, which no client can set."""
-    return frozenset(flag if flag[0] == "\\" else mailbox.flag_name(flag) for flag in flags if flag != "\\Recent")
-
-
-class Append(Command):
-    """APPEND SP mailbox [SP flag-list] [SP date-time] SP literal"""
-
-    name = "APPEND"
-    states = LOGGED_IN
-
-    def parse(self, cursor: Cursor, session: ImapSession) -> None:
-        cursor.space()
-        self.mailbox = cursor.mailbox()
-        cursor.space()
-        self.flags: list[str] = []
-        self.date: tuple[float, int] | None = None
-        if cursor.peek(b"("):
-            self.flags = cursor.flags()
-            cursor.space()
-        if cursor.peek(b'"'):
-            self.date = cursor.date_time()
-            cursor.space()
-        self.content = self._message(cursor, session)
-        if b"\0" in self.content:
-            cursor.fail("a message without NUL")
-
-    def _message(self, cursor: Cursor, session: ImapSession) -> bytes:
-        """literal / "UTF8" SP "(" literal8 ")" (RFC 6855 4)"""
-        if not (session.utf8 and cursor.text[cursor.at : cursor.at + 6].upper() == b"UTF8 ("):
-            return cursor.literal()
-        cursor.at += 6
-        content = cursor.literal()
-        cursor.expect(b")")
-        return content
-
-    def facts(self, session: ImapSession) -> dict[str, object]:
-        return {"mailbox": self.mailbox, "size": len(self.content)}
-
-    def run(self, session: ImapSession) -> Answer:
-        mailbox = target(session, self.mailbox)
-        check_room(session, len(self.content))
-        if session.manners.append_needs_crlf and _BARE.search(self.content):
-            raise RefusedError("append.malformed")
-        received, zone = self.date or (session.site.clock.now(), 0)
-        message = mailbox.add(
-            Message(self.content, flags=known_flags(mailbox, self.flags), received=received, zone=zone)
-        )
-        code = f"[APPENDUID {mailbox.uidvalidity} {message.uid}] " if session.offers("UIDPLUS") else ""
-        return Answer("append.ok", {"code": code, "mailbox": self.mailbox})
+__all__ = ["Copy", "Fetch", "Move", "Store"]
 
 
 class _OnMessages(Command):
@@ -95,13 +33,13 @@ class _OnMessages(Command):
         self.wanted = cursor.sequence_set()
 
     def found(self, session: ImapSession) -> tuple[Selected, list[Span]]:
-        """The view, and the places of the messages meant. Raises BadSyntaxError for a number no message has."""
+        """The view, and the places of the messages meant. Raises RefusedError for a number no message has."""
         selected = session.selected
         assert selected is not None
         try:
             return selected, selected.spans(self.wanted, uid=self.uid)
         except ValueError as error:
-            raise BadSyntaxError(str(error)) from None
+            raise RefusedError("bad.sequence", reason=str(error)) from None
 
 
 class Fetch(_OnMessages):
@@ -117,18 +55,28 @@ class Fetch(_OnMessages):
         self.items: list[Item] = parse_items(cursor, session)
         self.written = cursor.text[start : cursor.at].decode("utf-8", "replace")
         self.changed_since = 0
+        self.vanished = False
         if cursor.more():
             self._modifiers(cursor, session)
 
     def _modifiers(self, cursor: Cursor, session: ImapSession) -> None:
-        """ "(" "CHANGEDSINCE" SP mod-sequence-value ")" (RFC 7162 3.1.4)"""
-        cursor.expect(b"(")
-        if cursor.word() != "CHANGEDSINCE" or not session.offers("CONDSTORE"):
-            cursor.fail("a known FETCH modifier")
-        cursor.space()
-        self.changed_since = cursor.number(2**63 - 1)
-        cursor.expect(b")")
-        session.enabled.add("CONDSTORE")
+        """ "(" "CHANGEDSINCE" SP mod-sequence-value [SP "VANISHED"] ")" (RFC 7162 3.1.4, 3.2.6)"""
+
+        def modifier() -> None:
+            word = cursor.word()
+            if word == "VANISHED" and self.uid and "QRESYNC" in session.enabled:
+                self.vanished = True
+                return
+            if word != "CHANGEDSINCE":
+                cursor.fail("a known FETCH modifier")
+            session.require(cursor, "CONDSTORE|QRESYNC", "a FETCH modifier")
+            cursor.space()
+            self.changed_since = cursor.number(2**63 - 1)
+            session.enabled.add("CONDSTORE")
+
+        cursor.parenthesized(modifier)
+        if self.vanished and not self.changed_since:
+            cursor.fail("CHANGEDSINCE beside VANISHED")
 
     def facts(self, session: ImapSession) -> dict[str, object]:
         return {"items": self.written}
@@ -152,6 +100,8 @@ class Fetch(_OnMessages):
             seen = set() if "FLAGS" in names else {message.uid for message in changed}
         out = session.out
         since = self.changed_since
+        if self.vanished and (gone := vanished_since(view.mailbox, since, self.wanted)):
+            out.append(b"* VANISHED (EARLIER) %b\r\n" % compact(gone))
         for seq, message in view.numbered(spans):
             if message.modseq <= since:
                 continue
@@ -166,7 +116,7 @@ class Fetch(_OnMessages):
 
 def _plain(items: list[Item]) -> bool:
     """Whether items asked for twice can be said once: all but sections are told apart by their names."""
-    return all(item.name != "BODY[]" for item in items)
+    return not any(item.name.endswith("[]") for item in items)
 
 
 class Store(_OnMessages):
@@ -180,28 +130,36 @@ class Store(_OnMessages):
         cursor.space()
         self.unchanged_since: int | None = None
         if cursor.take(b"("):
-            if cursor.word() != "UNCHANGEDSINCE" or not session.offers("CONDSTORE"):
+            if cursor.word() != "UNCHANGEDSINCE":
                 cursor.fail("a known STORE modifier")
+            session.require(cursor, "CONDSTORE|QRESYNC", "a STORE modifier")
             cursor.space()
             self.unchanged_since = cursor.number(2**63 - 1)
             cursor.expect(b")")
             cursor.space()
             session.enabled.add("CONDSTORE")
         self.sign = "+" if cursor.take(b"+") else "-" if cursor.take(b"-") else ""
-        item = cursor.word()
-        if item not in ("FLAGS", "FLAGS.SILENT"):
+        self.item, dot, silent = cursor.word().partition(".SILENT")
+        self.silent = bool(dot)
+        if self.item not in ("FLAGS", gmail.STORE_ITEM) or silent:
             cursor.fail("FLAGS")
-        self.silent = item == "FLAGS.SILENT"
         cursor.space()
-        self.flags = cursor.flags()
+        self.flags: list[str] = []
+        if self.item == "FLAGS":
+            self.flags = cursor.flags()
+        else:
+            session.require(cursor, gmail.CAPABILITY, "a data item")
+            self.flags = gmail.read_labels(cursor)
 
     def facts(self, session: ImapSession) -> dict[str, object]:
-        return {"items": f"{self.sign}FLAGS ({' '.join(self.flags)})"}
+        return {"items": f"{self.sign}{self.item} ({' '.join(self.flags)})"}
 
     def run(self, session: ImapSession) -> Answer:
         view, spans = self.found(session)
         if view.read_only:
             raise RefusedError("read-only")
+        if self.item == gmail.STORE_ITEM:
+            return gmail.store_labels(session, list(view.numbered(spans)), self.sign, self.flags, silent=self.silent)
         flags = known_flags(view.mailbox, self.flags)
         if session.manners.no_keywords:
             flags = frozenset(flag for flag in flags if flag[0] == "\\")
@@ -224,7 +182,7 @@ class Store(_OnMessages):
             view.mailbox.expunge(message for message in changed if "\\Deleted" in message.flags)
             session.out += session.news(expunges=True)
         if modified:
-            return Answer("store.ok", {"code": f"[MODIFIED {compact(modified).decode()}] "})
+            return Answer("store.modified", {"code": f"[MODIFIED {compact(modified).decode()}] "})
         return Answer("store.ok")
 
 
@@ -260,7 +218,8 @@ class Copy(_OnMessages):
         view, spans = self.found(session)
         mailbox = target(session, self.mailbox)
         originals = [message for start, stop in spans for message in view.messages[start:stop]]
-        copies = [mailbox.add(_spelled(mailbox, message.copy())) for message in originals]
+        now = session.site.clock.now()
+        copies = [_copied(session, mailbox, message, now) for message in originals]
         if not copies or not session.offers("UIDPLUS"):
             return view, originals, ""
         old = compact(message.uid for message in originals).decode()
@@ -268,9 +227,16 @@ class Copy(_OnMessages):
         return view, originals, f"[COPYUID {mailbox.uidvalidity} {old} {new}] "
 
 
-def _spelled(mailbox: Mailbox, message: Message) -> Message:
-    message.flags = known_flags(mailbox, list(message.flags))
-    return message
+def _copied(session: ImapSession, mailbox: Mailbox, message: Message, now: float) -> Message:
+    """The copy of a message; where mailboxes are labels, the one that is there already."""
+    labels = account_of(session).labels
+    there = labels.copy_in(mailbox, message) if labels is not None else None
+    if there is not None:
+        return there
+    copy = message.copy()
+    copy.flags = known_flags(mailbox, list(message.flags))
+    copy.saved = now if now != message.received else None
+    return mailbox.add(copy)
 
 
 class Move(Copy):

@@ -1,13 +1,13 @@
-"""SEARCH (RFC 3501 6.4.4) with the results of ESEARCH (RFC 4731)."""
+"""SEARCH (RFC 3501 6.4.4) with the results of ESEARCH (RFC 4731) and SEARCHRES (RFC 5182)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fakeservers.imap.command import SELECTED, Answer, Command
+from fakeservers.imap.command import SELECTED, Answer, Command, RefusedError
 from fakeservers.imap.cursor import Cursor
 from fakeservers.imap.search import parse_program
-from fakeservers.imap.sequence import compact
+from fakeservers.imap.sequence import compact, ranges
 from fakeservers.imap.spelling import quoted
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Search"]
 
-_RESULTS = frozenset({"MIN", "MAX", "ALL", "COUNT"})
+_RESULTS = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE"})
 
 
 class Search(Command):
@@ -30,14 +30,24 @@ class Search(Command):
         cursor.space()
         start = cursor.at
         self.results: list[str] | None = None
-        if session.offers("ESEARCH") and cursor.text[cursor.at : cursor.at + 7].upper() == b"RETURN ":
-            cursor.at += 7
+        if session.offers("ESEARCH") and cursor.at_word(b"RETURN "):
+            cursor.at += len("RETURN ")
             self.results = cursor.parenthesized(cursor.word) or ["ALL"]
             if not _RESULTS.issuperset(self.results):
-                cursor.fail("MIN, MAX, ALL or COUNT")
+                cursor.fail("MIN, MAX, ALL, COUNT or SAVE")
+            if "SAVE" in self.results:
+                session.require(cursor, "SEARCHRES", "a result")
             cursor.space()
+        elif session.rev2:
+            self.results = ["ALL"]
         self.written = cursor.text[start:].decode("utf-8", "replace")
-        self.program = parse_program(cursor, session)
+        try:
+            self.program = parse_program(cursor, session)
+        except RefusedError:
+            if self.results is not None and "SAVE" in self.results and session.selected is not None:
+                # A search that fails with NO leaves an empty result (RFC 5182 2.1).
+                session.selected.saved = ()
+            raise
 
     def facts(self, session: ImapSession) -> dict[str, object]:
         return {"items": self.written}
@@ -51,8 +61,20 @@ class Search(Command):
             said = b" ".join([b"* SEARCH", *(b"%d" % number for number in numbers)])
             session.out.append(said + (b" (MODSEQ %d)\r\n" % highest if highest else b"\r\n"))
         else:
-            session.out.append(self._extended(session, self.results, numbers, highest))
+            if "SAVE" in self.results:
+                session.selected.saved = tuple(ranges(self._kept([message.uid for _, message in found])))
+            if self.results != ["SAVE"]:
+                session.out.append(self._extended(session, self.results, numbers, highest))
         return Answer("search.ok")
+
+    def _kept(self, uids: list[int]) -> list[int]:
+        """What SAVE keeps: all that was found, or only the least and the greatest where nothing but these was asked
+        for (RFC 5182 2.4)."""
+        asked = set(self.results or ()) - {"SAVE"}
+        if not uids or not asked or not asked <= {"MIN", "MAX"}:
+            return uids
+        ends = {result: uid for result, uid in (("MIN", uids[0]), ("MAX", uids[-1])) if result in asked}
+        return sorted(set(ends.values()))
 
     def _extended(
         self,
@@ -65,6 +87,8 @@ class Search(Command):
         if self.uid:
             said.append(b"UID")
         for result in dict.fromkeys(results):
+            if result == "SAVE":
+                continue
             if result == "COUNT":
                 said.append(b"COUNT %d" % len(numbers))
             elif numbers and result == "ALL":

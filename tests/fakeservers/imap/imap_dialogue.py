@@ -178,7 +178,8 @@ def play(path: Path) -> None:
     for number, who, which, text in steps:
         where = f"{path.name}:{number}"
         if which not in sessions:
-            sessions[which] = server.session()
+            service = "imap" if "imap" in server.host.profile.services else "imaps"
+            sessions[which] = server.session(service, tls=service == "imaps")
             said[which] = lines(sessions[which].greeting)
         session, waiting = sessions[which], said[which]
         if who == "C":

@@ -171,12 +171,30 @@ def test_an_idle_rule_and_the_rules_capabilities() -> None:
 
 
 def test_what_is_offered_and_lacks_is_told_to_the_harness() -> None:
-    server = Server(offering("NOTIFY"))
-    assert server.login().tagged("NOTIFY NONE").startswith("BAD")
-    assert [event.facts["capability"] for event in server.events("unimplemented")] == ["NOTIFY"]
+    server = Server(offering("XYZZY"))
+    assert server.login().tagged("XYZZY").startswith("BAD")
+    assert [event.facts["capability"] for event in server.events("unimplemented")] == ["XYZZY"]
     other = Server()
-    assert other.login().tagged("NOTIFY NONE").startswith("BAD")
+    assert other.login().tagged("XYZZY").startswith("BAD")
     assert not other.events("unimplemented")
+
+
+@pytest.mark.parametrize(
+    ("capability", "command"),
+    [
+        ("SORT", "SORT (DATE) UTF-8 ALL"),
+        ("PREVIEW", "FETCH 1 PREVIEW"),
+        ("SAVEDATE", "SEARCH SAVEDATESUPPORTED"),
+        ("OBJECTID", "STATUS INBOX (MAILBOXID)"),
+        ("SEARCHRES", "SEARCH RETURN (SAVE) ALL"),
+        ("X-GM-EXT-1", "STORE 1 +X-GM-LABELS (x)"),
+    ],
+)
+def test_a_part_of_a_command_that_is_lacked_is_told_too(capability: str, command: str) -> None:
+    server = Server(offering(capability).model_copy(update={"unimplemented": [capability]}))
+    server.fill(MAIL)
+    assert server.login("INBOX").tagged(command) == f"BAD mailrig lacks {capability}"
+    assert [event.facts["capability"] for event in server.events("unimplemented")] == [capability]
 
 
 # --- limits
@@ -243,8 +261,9 @@ def test_names_with_any_characters() -> None:
 
 
 def test_utf8_names_after_enable() -> None:
-    session = Server(offering("UTF8=ACCEPT")).login()
-    assert session.tagged('CREATE "Entwürfe"').startswith("BAD")
+    session = Server().login()
+    assert session.ok('CREATE "Größe"'), "clients send raw UTF-8 without asking"
+    assert session.data('LIST "" "G*"') == ['* LIST (\\HasNoChildren) "/" Gr&APYA3w-e']
     assert session.data("ENABLE UTF8=ACCEPT") == ["* ENABLED UTF8=ACCEPT"]
     assert session.ok('CREATE "Entwürfe"')
     assert session.data('LIST "" "E*"') == ['* LIST (\\HasNoChildren) "/" "Entwürfe"']
@@ -370,7 +389,7 @@ def test_condstore() -> None:
     modseq = int(highest.split()[3].rstrip("]"))
     assert session.data("STORE 1 (UNCHANGEDSINCE 0) +FLAGS (\\Flagged)") == []
     answer = session.command(f"STORE 1:2 (UNCHANGEDSINCE {modseq - 1}) +FLAGS.SILENT (\\Flagged)")
-    assert answer == [f"* 1 FETCH (MODSEQ ({modseq + 1}))", "OK [MODIFIED 2] STORE completed"]
+    assert answer == [f"* 1 FETCH (MODSEQ ({modseq + 1}))", "OK [MODIFIED 2] Conditional STORE failed"]
     assert session.data(f"FETCH 1:* (FLAGS) (CHANGEDSINCE {modseq})") == [
         f"* 1 FETCH (FLAGS (\\Flagged \\Recent) MODSEQ ({modseq + 1}))"
     ]
