@@ -5,7 +5,6 @@ from __future__ import annotations
 import calendar
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import date
 from typing import NoReturn, TypeVar
 
@@ -174,9 +173,10 @@ class Cursor:
         return self._match(_LIST, "a mailbox pattern")[0]
 
     def mailbox(self) -> str:
-        """A mailbox name in Unicode, INBOX in upper case. A name that is neither modified UTF-7 nor UTF-8 comes back
-        with its octets as surrogates, so it is no mailbox's name and still prints as it came: a NO for one mailbox
-        lets a client go on with the others, which a BAD does not."""
+        """A mailbox name in Unicode, INBOX in upper case. A name that is no modified UTF-7 comes back with its octets
+        as surrogates, so it is no mailbox's name and still prints as it came. Clients do send raw UTF-8 (RFC 3501 5.1
+        forbids it, and LIST could not give it back): NO, as Dovecot says, lets them go on with other mailboxes, which
+        a BAD does not."""
         raw = self.astring(eight_bit=True)
         if raw.upper() == b"INBOX":
             return "INBOX"
@@ -188,12 +188,7 @@ class Cursor:
         try:
             return utf7.decode(raw)
         except ValueError:
-            pass
-        # Clients send raw UTF-8 all the same, and servers take it for the name that it means.
-        if not raw.isascii():
-            with suppress(UnicodeDecodeError):
-                return raw.decode("utf-8")
-        return "\udc80" + raw.decode("latin-1")
+            return "\udc80" + raw.decode("latin-1")
 
     # --- compound
 
