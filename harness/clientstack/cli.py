@@ -28,7 +28,7 @@ P = ParamSpec("P")
 class _Context:
     """What the options common to all commands say."""
 
-    def __init__(self, settings_file: str, state_dir: str, as_json: bool) -> None:
+    def __init__(self, settings_file: str | None, state_dir: str, as_json: bool) -> None:
         self._settings_file = settings_file
         self.state_dir = Path(state_dir)
         self.as_json = as_json
@@ -53,7 +53,10 @@ def _options(command: Callable[Concatenate[_Context, P], int]) -> Callable[..., 
     """The common options; errors of the user or the server as words; the returned status as exit status."""
 
     @click.option(
-        "--settings", "settings_file", required=True, metavar="FILE", help="TOML or JSON file with the account."
+        "--settings",
+        "settings_file",
+        metavar="FILE",
+        help="TOML or JSON file with the account; without it the variables MAILRIG_CLIENT_*.",
     )
     @click.option(
         "--state-dir",
@@ -64,7 +67,7 @@ def _options(command: Callable[Concatenate[_Context, P], int]) -> Callable[..., 
     )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     @wraps(command)
-    def run(settings_file: str, state_dir: str, as_json: bool, *args: P.args, **kwargs: P.kwargs) -> None:
+    def run(settings_file: str | None, state_dir: str, as_json: bool, *args: P.args, **kwargs: P.kwargs) -> None:
         context = _Context(settings_file, state_dir, as_json)
         try:
             status = command(context, *args, **kwargs)
@@ -152,14 +155,15 @@ def _show_check(context: _Context, check: Check) -> int:
 @client.command("send")
 @click.option("--from", "sender", metavar="ADDRESS", help="Envelope sender; default: the settings' address.")
 @click.option("--to", "recipients", multiple=True, required=True, metavar="ADDRESS", help="Repeatable.")
+@click.option("--urgent", is_flag=True, help="Before everything that waits.")
 @click.argument("message", type=click.File("rb"))
 @_options
-def send(context: _Context, sender: str | None, recipients: tuple[str, ...], message: Any) -> int:
+def send(context: _Context, sender: str | None, recipients: tuple[str, ...], urgent: bool, message: Any) -> int:
     """Queue a message file (- for standard input) and try to send it."""
     from .outbox import Message
 
     with context.outbox() as outbox:
-        report = outbox.send([Message(Path(message.name).name, sender, recipients, message.read())])
+        report = outbox.send([Message(Path(message.name).name, sender, recipients, message.read(), urgent)])
     return _show_report(context, report)
 
 

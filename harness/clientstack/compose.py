@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property, lru_cache
 from typing import Final
 
 from .errors import MailError
@@ -16,6 +17,7 @@ __all__ = [
 ]  # fmt: skip
 
 _FIELD: Final = re.compile(rb"[!-9;-~]+[ \t]*:")
+_MESSAGE_ID: Final = re.compile(rb"^message-id[ \t]*:((?:[^\r\n]|\r?\n[ \t])*)", re.IGNORECASE | re.MULTILINE)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _ATOM: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 
@@ -32,7 +34,7 @@ class Address:
     def needs_utf8(self) -> bool:
         return not self.local.isascii()
 
-    @property
+    @cached_property
     def wire(self) -> str:
         if not self.domain:
             return self.local
@@ -40,6 +42,7 @@ class Address:
         return f"{self.local}@{domain}"
 
 
+@lru_cache(maxsize=1024)
 def parse_address(text: str) -> Address:
     """One bare address. Raises MailError `config` for anything that could not stand between < and >."""
     local, at, domain = text.rpartition("@")
@@ -107,11 +110,10 @@ def header_section(message: bytes) -> Headers:
 
 def message_id(raw: bytes) -> str | None:
     """The Message-ID of a message as it stands in its header field, None where there is none."""
-    for field in header_section(crlf(raw)).fields:
-        if field_name(field) == b"message-id":
-            value = field.partition(b":")[2].strip().decode("ascii", "replace")
-            return value if value and '"' not in value else None
-    return None
+    end = next((end for end in (raw.find(b"\r\n\r\n"), raw.find(b"\n\n")) if end >= 0), len(raw))
+    match = _MESSAGE_ID.search(raw, 0, end)
+    value = match.group(1).strip().decode("ascii", "replace") if match else ""
+    return value if value and '"' not in value else None
 
 
 def complete(message: bytes, *, from_mailbox: str, now: datetime, domain: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import imaplib
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -22,6 +23,9 @@ __all__ = ["ImapSession"]
 
 _LONGEST_LINE: Final = 16 * 1024 * 1024
 _LOGOUT_PATIENCE: Final = 2.0
+_IDLE_RENEWAL: Final = 9 * 60.0
+"""Seconds: some servers forget an idle client after ten minutes, all after thirty."""
+_POLL: Final = 30.0
 _TEXTLESS: Final = re.compile(rb"\S+ (?:OK|NO|BAD|BYE|PREAUTH)")
 _KEYWORD: Final = re.compile(rb"(?:\*|[A-Za-z0-9]+) (?:\d+ )?([A-Za-z-]+)")
 
@@ -109,6 +113,7 @@ class ImapSession:
         self.wire = Wire(settings.host, settings.timeout, settings.trust, dialogue)
         self.mechanism: str | None = None
         self.validity = ""
+        self._exists_count = 0
         self._optional_client: Any = None
 
     @property
@@ -245,7 +250,9 @@ class ImapSession:
         with self._mapped("SELECT", mailbox):
             answer = self._client.select_folder(mailbox, readonly=readonly)
         self.validity = str(answer.get(b"UIDVALIDITY", ""))
-        return int(answer.get(b"EXISTS", 0))
+        self._exists_count = int(answer.get(b"EXISTS", 0))
+        self._client._imap.untagged_responses.pop("EXISTS", None)
+        return self._exists_count
 
     def search(self, *criteria: str) -> list[int]:
         """UIDs that match, in ascending order."""
@@ -342,6 +349,47 @@ class ImapSession:
         with self._mapped("LIST"):
             found = self._client.list_folders("", "")
         return "", str((found[0][1] or b"").decode("ascii", "replace")) if found else ""
+
+    def idle(self, until: float) -> bool:
+        """Waits in the selected mailbox until mail arrives, at most until the monotonic time `until`: by IDLE (RFC
+        2177) where it is offered, begun anew before a server takes us for gone, else by NOOP. Returns if it came."""
+        while (left := until - time.monotonic()) > 0:
+            with self._mapped("IDLE"):
+                arrived = self._idle_once(min(left, _IDLE_RENEWAL)) if self._offers("IDLE") else self._poll_once(left)
+            if arrived:
+                return True
+        return False
+
+    def _idle_once(self, seconds: float) -> bool:
+        engine = self._client._imap
+        tag = engine._command("IDLE")
+        while engine._get_response():
+            # Untagged responses before the continuation request; they count, too.
+            if engine.tagged_commands.get(tag) is not None:
+                raise IMAPClientError(_text(engine._command_complete("IDLE", tag)[1]))
+        until = time.monotonic() + seconds
+        arrived = self._arrived()
+        while not arrived and (left := until - time.monotonic()) > 0:
+            if self.wire.wait_readable(left):
+                engine._get_response()
+                arrived = self._arrived()
+        engine.send(b"DONE\r\n")
+        kind, data = engine._command_complete("IDLE", tag)
+        if kind != "OK":
+            raise IMAPClientError(_text(data))
+        return arrived or self._arrived()
+
+    def _poll_once(self, seconds: float) -> bool:
+        self.wire.wait_readable(min(seconds, _POLL))
+        self._client.noop()
+        return self._arrived()
+
+    def _arrived(self) -> bool:
+        """Whether an EXISTS came since the last time, and said more than was known."""
+        counts = [int(each) for each in self._client._imap.untagged_responses.pop("EXISTS", [])]
+        grown = bool(counts) and max(counts) > self._exists_count
+        self._exists_count = counts[-1] if counts else self._exists_count
+        return grown
 
     def logout(self) -> None:
         """LOGOUT and close. What happens now changes nothing any more."""

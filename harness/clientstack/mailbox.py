@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Fetched", "IncomingMessage", "Mailbox"]
 
 _CHUNK: Final = 100
+_POLL_POP3: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,48 @@ class Mailbox:
         yield Fetched(tuple(IncomingMessage(each.raw, each.problem) for each in waiting), error)
         if waiting:
             self.ledger.handed_over(waiting)
+
+    def wait(self, seconds: float) -> bool:
+        """Waits until there is mail to fetch, at most so many real seconds: by IMAP IDLE where it is offered, else by
+        looking again and again. Returns whether there is some. Raises MailError."""
+        settings = self._incoming
+        if settings.protocol == "none":
+            return False
+        until = time.monotonic() + seconds
+        dialogue = dialogue_for(settings.credentials, settings.debug_file, self._now, self._folder)
+        if settings.protocol == "imap":
+            return self._wait_imap(dialogue, until)
+        pause = threading.Event()
+        while not self._waiting_pop3(dialogue):
+            if time.monotonic() + _POLL_POP3 > until:
+                return False
+            pause.wait(_POLL_POP3)
+        return True
+
+    def _wait_imap(self, dialogue: Dialogue, until: float) -> bool:
+        from .imap import ImapSession
+
+        session = ImapSession(self._incoming, dialogue, dial=self._dial, now=self._now)
+        session.open()
+        try:
+            session.select(self._incoming.inbox, readonly=True)
+            known = self.ledger.entries(session.validity)
+            there = session.search("UNSEEN" if self._incoming.unseen_only else "ALL")
+            return any(str(uid) not in known for uid in there) or session.idle(until)
+        finally:
+            session.logout()
+
+    def _waiting_pop3(self, dialogue: Dialogue) -> bool:
+        session = Pop3Session(self._incoming, dialogue, dial=self._dial, now=self._now)
+        session.open()
+        try:
+            numbers = session.message_numbers()
+            unique_ids = session.unique_ids() if numbers else {}
+            known = self.ledger.entries("")
+            # Without unique-ids only reading tells whether a message is a known one.
+            return bool(numbers) if unique_ids is None else any(each not in known for each in unique_ids.values())
+        finally:
+            session.close()
 
     def read(self) -> MailError | None:
         """Stores new mail and tells the server; hands nothing over. Returns what kept it from reading all."""

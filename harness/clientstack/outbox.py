@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ __all__ = ["Message", "Outbox", "Report", "Result"]
 
 _CONNECTIONS: Final = 2
 _PATIENCE: Final = 10.0
+_LOOK_FOR_URGENT: Final = 0.1
+"""Seconds between two looks into the queue for urgent mail of others."""
 
 
 @dataclass(frozen=True)
@@ -154,10 +157,17 @@ class Outbox:
         A message that the same request left pending before (a caller that was interrupted and asks again)
         is taken up instead of being queued twice.
         """
+        messages = list(messages)
         queued = self._queued(messages)
         numbers = [(place, urgent) for place, urgent in queued if isinstance(place, int)]
         self._deliver([place for first in (True, False) for place, urgent in numbers if urgent is first])
-        return self._report([self._result(place) if isinstance(place, int) else place for place, _ in queued])
+        recipients = self.queue.recipients_of([place for place, _ in numbers])
+        return self._report(
+            [
+                Result(message.name, recipients[place]) if isinstance(place, int) else place
+                for message, (place, _) in zip(messages, queued, strict=True)
+            ]
+        )
 
     def _queued(self, messages: Iterable[Message]) -> list[tuple[int | Result, bool | None]]:
         """Each message's number in the queue and whether it is urgent, or the result of one that cannot be queued."""
@@ -258,8 +268,12 @@ class Outbox:
         runs: dict[str, _Run | MailError] = {}
         tried: set[int] = set()
         try:
+            look = time.monotonic()
             while waiting:
-                number = next((each for each in self.queue.fresh_urgent() if each not in tried), None)
+                number = None
+                if time.monotonic() >= look:
+                    number = next((each for each in self.queue.fresh_urgent() if each not in tried), None)
+                    look = look if number is not None else time.monotonic() + _LOOK_FOR_URGENT
                 if number is None:
                     number = waiting.popleft()
                     if number in tried:
@@ -306,6 +320,7 @@ class _Run:
         self._stop: MailError | None = self._limit.error if self._limit else None
         self._lost: MailError | None = None
         self._attempts = self._limit is None
+        self._strikes = outbox._limits.known(account.account)
 
     def deliver(self, message: QueuedMessage) -> None:
         """Sends one message to its pending recipients and records what became of each."""
@@ -384,14 +399,16 @@ class _Run:
         self._stop = error.for_others()
         if error.category == "rate-limit":
             self._limit = self._outbox._limits.hit(self.account.account, error)
+            self._strikes = True
 
     def _keep(self, message: QueuedMessage, outcomes: Mapping[str, MailError | None], progress: bool) -> None:
         outbox = self._outbox
         outbox.queue.record(message, outcomes, attempted=True, not_before=self._limit.until if self._limit else None)
         if progress:
             self._allowance.count()
-            if self._limit is None:
+            if self._limit is None and self._strikes:
                 outbox._limits.cleared(self.account.account)
+                self._strikes = False
 
     def _put_off(self, message: QueuedMessage, recipients: list[str]) -> None:
         assert self._stop is not None

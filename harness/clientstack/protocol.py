@@ -40,6 +40,7 @@ FEATURES: Final = (
     "auth-scram",
     "auth-external",
     "smtputf8",
+    "idle",
     "complete",
     "test-connection",
     "clock",

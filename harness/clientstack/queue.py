@@ -38,6 +38,7 @@ IN_ERROR: Final = "in-error"
 NOT_WRITTEN: Final = b"X-Not-Sent: "
 """How the bytes begin that are kept in place of a message that could not be written."""
 
+_AT_ONCE: Final = 500
 _FIRST_WAIT: Final = 60.0
 _LONGEST_WAIT: Final = 4 * 3600.0
 _GIVE_UP_AFTER: Final = 5 * 86400.0
@@ -180,7 +181,7 @@ class Queue:
     def next_pending(self) -> int | None:
         """The message to send first, None when nothing is pending."""
         rows = self._store.rows(
-            "SELECT message FROM recipients WHERE state IN ('not-done', 'in-doubt') "
+            "SELECT message FROM recipients INDEXED BY recipients_pending WHERE state IN ('not-done', 'in-doubt') "
             "ORDER BY urgent DESC, message LIMIT 1"
         )
         return rows[0]["message"] if rows else None
@@ -200,6 +201,18 @@ class Queue:
             self.recipients(message),
             row["tenant"],
         )
+
+    def recipients_of(self, messages: Sequence[int]) -> dict[int, tuple[RecipientState, ...]]:
+        """The same for many messages."""
+        found: dict[int, list[RecipientState]] = {number: [] for number in messages}
+        for start in range(0, len(messages), _AT_ONCE):
+            some = messages[start : start + _AT_ONCE]
+            query = (
+                f"SELECT * FROM recipients WHERE message IN ({','.join('?' * len(some))}) ORDER BY message, position"
+            )
+            for row in self._store.rows(query, *some):
+                found[row["message"]].append(_recipient(row))
+        return {number: tuple(recipients) for number, recipients in found.items()}
 
     def name(self, message: int) -> str:
         """The caller's own id of a message."""
@@ -227,11 +240,13 @@ class Queue:
 
     def sending(self, message: int, recipients: Sequence[str]) -> None:
         """Marks recipients in doubt, durably, before the message goes out to them."""
+        update = "UPDATE recipients SET state = 'in-doubt' WHERE message = ? AND address = ?"
+        if len(recipients) == 1:
+            # One statement is a transaction of its own.
+            self._store.change(update, message, recipients[0])
+            return
         with self._store.transaction() as db:
-            db.executemany(
-                "UPDATE recipients SET state = 'in-doubt' WHERE message = ? AND address = ?",
-                [(message, address) for address in recipients],
-            )
+            db.executemany(update, [(message, address) for address in recipients])
 
     def record(
         self,

@@ -55,9 +55,13 @@ class RateLimits:
             )
         return RateLimit(until, error)
 
+    def known(self, account: str) -> bool:
+        """Whether there is something to clear: a limit, or the back-off that one has left."""
+        return bool(self._store.rows("SELECT 1 FROM rate_limits WHERE account = ?", account))
+
     def cleared(self, account: str) -> None:
         """A message was accepted: the limit and its back-off are over."""
-        if self._store.rows("SELECT 1 FROM rate_limits WHERE account = ?", account):
+        if self.known(account):
             with self._store.transaction() as db:
                 db.execute("DELETE FROM rate_limits WHERE account = ?", (account,))
 

@@ -18,7 +18,7 @@ from .tls import Trust
 if TYPE_CHECKING:
     from .business import Business
 
-__all__ = ["Graph", "Incoming", "Outgoing", "Section", "Settings", "read_outgoing", "split_host"]
+__all__ = ["KNOWN_KEYS", "Graph", "Incoming", "Outgoing", "Section", "Settings", "read_outgoing", "split_host"]
 
 SECURITY: Final = ("none", "starttls", "opportunistic", "implicit")
 OUTGOING_AUTH: Final = (
@@ -30,6 +30,27 @@ PROTOCOLS: Final = ("none", "pop3", "imap")
 _OUTGOING_PORTS: Final = {"none": 25, "opportunistic": 25, "starttls": 587, "implicit": 465}
 _IMAP_PORTS: Final = {"none": 143, "opportunistic": 143, "starttls": 143, "implicit": 993}
 _POP3_PORTS: Final = {"none": 110, "opportunistic": 110, "starttls": 110, "implicit": 995}
+_ACCOUNT: Final[Mapping[str, type]] = {
+    "host": str, "port": int, "security": str, "auth": str, "username": str, "password": str, "access_token": str,
+    "allow_cleartext": bool, "timeout": float, "ca_file": str, "client_cert": str, "client_key": str,
+    "pinned_sha256": str, "debug_file": str,
+}  # fmt: skip
+KNOWN_KEYS: Final[Mapping[str, Mapping[str, type]]] = {
+    "outgoing": {
+        **_ACCOUNT, "ehlo_name": str, "smtputf8": bool, "from_address": str, "from_name": str, "reply_to": str,
+        "bounce_address": str,
+    },
+    "incoming": {**_ACCOUNT, "protocol": str, "inbox": str, "completed": str, "unseen_only": bool},
+    "graph": dict.fromkeys(("tenant_id", "client_id", "client_secret", "authority", "base_url", "ca_file"), str),
+    "business": {
+        "synchronous": str, "debug_file": str, "mail_enabled": bool, "product": str, "version": str, "licence": str,
+        "platform": str, "base_url": str, "use_system_reply": bool, "use_display_name": bool, "alert_from": str,
+        "system_notification": str, "bounced_alerts": str, "support": dict, "error_log": dict, "invitations": str,
+        "users": dict, "tenants": dict,
+    },
+}  # fmt: skip
+"""Section: setting: what its value is. Requests may hold more; files may not."""
+
 _EHLO_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f.:IPv]+\]")
 
 

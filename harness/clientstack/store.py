@@ -30,7 +30,7 @@ CREATE TABLE recipients (
   state TEXT NOT NULL CHECK (state IN ('not-done', 'in-doubt', 'done', 'in-error')),
   urgent INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0, retry_at REAL, error TEXT,
   PRIMARY KEY (message, address)) WITHOUT ROWID;
-CREATE INDEX recipients_pending ON recipients (urgent, message) WHERE state IN ('not-done', 'in-doubt');
+CREATE INDEX recipients_pending ON recipients (urgent DESC, message) WHERE state IN ('not-done', 'in-doubt');
 CREATE INDEX recipients_by_state ON recipients (state, message);
 CREATE TABLE history (
   id INTEGER PRIMARY KEY, message INTEGER NOT NULL, address TEXT NOT NULL, at REAL NOT NULL,
@@ -72,6 +72,8 @@ class Store:
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(f"PRAGMA synchronous={'FULL' if durability == 'FULL' else 'NORMAL'}")
+            # Pages of 4 KB: the log is moved into the file, with its two syncs, after some thousand messages.
+            self._db.execute("PRAGMA wal_autocheckpoint=8000")
             self._create(path)
         except (OSError, sqlite3.Error) as error:
             raise MailError("config", f"the state file {path} cannot be used: {error}") from None
@@ -114,6 +116,13 @@ class Store:
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            raise MailError("config", f"the state file cannot be written: {error}") from error
+
+    def change(self, statement: str, *values: object) -> None:
+        """One statement, all or nothing. Raises MailError `config` as `transaction` does."""
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.Error as error:
             raise MailError("config", f"the state file cannot be written: {error}") from error
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:

@@ -8,6 +8,7 @@ that really moved.
 from __future__ import annotations
 
 import queue
+import select
 import socket
 import ssl
 import threading
@@ -38,17 +39,20 @@ class Dialogue:
         self.redactor = redactor
         self.stage: Callable[[str], None] = lambda name: None
         self._listener = listener
-        self._lines: deque[str] = deque(maxlen=400)
+        self._lines: deque[tuple[str, str]] = deque(maxlen=400)
 
     def add(self, side: str, text: str) -> None:
-        line = f"{side}: {printable(self.redactor(text))}"
-        self._lines.append(line)
+        self._lines.append((side, text))
         if self._listener is not None:
-            self._listener(line)
+            self._listener(self._shown(side, text))
 
     @property
     def lines(self) -> list[str]:
-        return list(self._lines)
+        # Most dialogues are never looked at: what a person may see is made when somebody does.
+        return [self._shown(side, text) for side, text in self._lines]
+
+    def _shown(self, side: str, text: str) -> str:
+        return f"{side}: {printable(self.redactor(text))}"
 
 
 class Wire:
@@ -228,6 +232,15 @@ class Wire:
         while len(self._buffer) < len(prefix) and prefix.startswith(bytes(self._buffer)):
             self._fill()
         return self._buffer.startswith(prefix)
+
+    def wait_readable(self, seconds: float) -> bool:
+        """Whether there is something to read within so long; the deadline of the next exchange starts then. Unlike a
+        reply, silence is no error here."""
+        sock = self._connected()
+        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        ready = bool(self._buffer) or pending or bool(select.select([sock], [], [], max(seconds, 0.0))[0])
+        self.arm()
+        return ready
 
     def _fill(self) -> None:
         sock = self._connected()
