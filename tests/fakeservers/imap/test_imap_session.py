@@ -263,7 +263,6 @@ def test_names_with_any_characters() -> None:
 def test_utf8_names_after_enable() -> None:
     session = Server().login()
     assert session.tagged('CREATE "Größe"').startswith("NO [CANNOT]"), "RFC 3501 5.1"
-    assert session.data('LIST "" "G*"') == ['* LIST (\\HasNoChildren) "/" Gr&APYA3w-e']
     assert session.data("ENABLE UTF8=ACCEPT") == ["* ENABLED UTF8=ACCEPT"]
     assert session.ok('CREATE "Entwürfe"')
     assert session.data('LIST "" "E*"') == ['* LIST (\\HasNoChildren) "/" "Entwürfe"']
