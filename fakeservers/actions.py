@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-__all__ = ["Action", "Cut", "End", "Ending", "Inflate", "Pace", "Send", "Session", "StartTls", "TlsFacts", "Wait"]
+__all__ = ["Action", "Cut", "End", "Ending", "Inflate", "More", "Pace", "Send", "Session", "StartTls", "TlsFacts", "Wait"]
 
 Ending = Literal["close", "reset", "half-close", "stall", "abandon-tls"]
 """How a connection stops: FIN after all data, RST, FIN of our half only, silence with the socket open,
@@ -66,7 +67,14 @@ class End:
     rule: str | None = None
 
 
-Action = Send | Wait | StartTls | Cut | Inflate | End
+@dataclass(frozen=True, slots=True)
+class More:
+    """Ask the core to go on once what stands before it has left: an answer that is too large to be made at once."""
+
+    proceed: Callable[[], Sequence[Action]]
+
+
+Action = Send | Wait | StartTls | Cut | Inflate | More | End
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,17 @@ import socket
 import ssl
 import struct
 import traceback
+import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
-from fakeservers.actions import Action, Cut, End, Ending, Pace, Send, Session, StartTls, TlsFacts, Wait
+from fakeservers.actions import Action, Cut, End, Ending, Inflate, More, Pace, Send, Session, StartTls, TlsFacts, Wait
 from fakeservers.certificates import ServerContext, Terms, nameless_context, server_context
 from fakeservers.connection import Connection
+from fakeservers.deflate import Deflated
 from fakeservers.transcript import NOTHING, SAID
 
 if TYPE_CHECKING:
@@ -80,6 +82,9 @@ class Wire(asyncio.BufferedProtocol):
     _stirring = False
     _stirred_while_busy = False
     _held = b""
+    _draining = False
+    """More of an answer is asked for once the client has taken what there is."""
+    _deflated: Deflated | None = None
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
@@ -182,7 +187,11 @@ class Wire(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._choked = False
-        self._proceed()
+        if self._draining:
+            self._draining = self._busy = False
+            self._run()
+        else:
+            self._proceed()
 
     # --- for the host
 
@@ -233,6 +242,12 @@ class Wire(asyncio.BufferedProtocol):
         self._give(data)
 
     def _give(self, data: bytes) -> None:
+        if self._deflated is not None:
+            self._inflate(self._deflated, data)
+        else:
+            self._hand(data)
+
+    def _hand(self, data: bytes) -> None:
         try:
             actions = self._session.receive(data)
         except Exception:  # noqa: BLE001 no input may stop the host; the defect is reported by it
@@ -240,13 +255,29 @@ class Wire(asyncio.BufferedProtocol):
             actions = [End("close")]
         self._perform(actions)
 
-    def _ask(self, question: Callable[[], Sequence[Action | Ask]]) -> None:
+    def _inflate(self, deflated: Deflated, data: bytes) -> None:
+        """Piece by piece: what the client has packed may be a thousand times as long."""
         try:
-            actions = question()
+            for piece, packed in deflated.inflate(data):
+                self._hand(piece)
+                if self._ended:
+                    return
+                if self._busy or self._choked:
+                    self._pending[:0] = packed
+                    return
+        except zlib.error as error:
+            self.connection.event(f"no DEFLATE from the client: {error}", {"event": "inflate-failed"})
+            self._end("close", None)
+
+    def _ask(self, question: Callable[[], Sequence[Action | Ask]]) -> None:
+        self._perform(self._answer(question))
+
+    def _answer(self, question: Callable[[], Sequence[Action | Ask]]) -> Sequence[Action | Ask]:
+        try:
+            return question()
         except Exception:  # noqa: BLE001 as above
             self._listener.failed(traceback.format_exc())
-            actions = [End("close")]
-        self._perform(actions)
+            return [End("close")]
 
     def _perform(self, actions: Sequence[Action | Ask]) -> None:
         if len(actions) == 1 and not (self._queue or self._busy or self._ended or self._slice):
@@ -285,6 +316,16 @@ class Wire(asyncio.BufferedProtocol):
                         return
                 case Cut():
                     self._budget = action
+                case More(proceed):
+                    self._flush()
+                    if self._choked:
+                        self._queue.appendleft(action)
+                        self._busy = self._draining = True
+                        return
+                    self._queue.extendleft(reversed(self._answer(proceed)))
+                case Inflate():
+                    self.connection.event("DEFLATE in both directions from here on", {"event": "compress"})
+                    self._deflated = Deflated()
                 case Ask(question):
                     self._ask(question)
                     return
@@ -324,6 +365,8 @@ class Wire(asyncio.BufferedProtocol):
         connection = self.connection
         what = SAID if send.rule is None and not send.body else ("S", send.rule, send.body, NOTHING)
         self._site.transcript.enter(connection.where, what, b"***\r\n" if send.secret else data, masked=send.secret)
+        if self._deflated is not None:
+            data = self._deflated.deflate(data)
         if self._tls is None:
             self._out.append(data)
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
@@ -66,6 +66,8 @@ class Answer:
     """Said with an interlude: the continuation request."""
     secret: bool = False
     """The line proves a password."""
+    stream: Iterator[bytes] | None = None
+    """Untagged lines that are made while they are sent, because there may be many."""
 
 
 class Command:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from fakeservers.actions import Action, End, Inflate, Send, StartTls, TlsFacts
+from fakeservers.actions import Action, End, Inflate, More, Send, StartTls, TlsFacts
 from fakeservers.connection import Connection
 from fakeservers.imap import masking
 from fakeservers.imap.capabilities import advertised, offered_ever
@@ -28,6 +28,8 @@ __all__ = ["ImapSession"]
 
 _MERELY_NAMED = 64 * 1024
 """Octets of a literal that a client may send before it has logged in."""
+_PIECE = 256 * 1024
+"""Octets of an answer that are made at once: a longer one is made while it is sent."""
 _LITERALS = 64
 """Literals in one command other than the messages of APPEND; more only serves to fill the memory."""
 
@@ -65,6 +67,8 @@ class ImapSession:
         self._held = 0
         self._masker: masking.LoginMasker | None = None
         self._ended = False
+        self._streaming = False
+        """A long answer is under way; no command is read meanwhile."""
         self._bad = 0
 
     # --- Session
@@ -84,8 +88,11 @@ class ImapSession:
         if self._ended:
             return []
         self._input.feed(data)
+        return self._read()
+
+    def _read(self) -> list[Action]:
         actions: list[Action] = []
-        while not self._ended:
+        while not (self._ended or self._streaming):
             more = self._advance()
             if more is None:
                 break
@@ -99,7 +106,7 @@ class ImapSession:
         return []
 
     def stirred(self) -> list[Action]:
-        if self._ended:
+        if self._ended or self._streaming:
             return []
         if self.interlude is not None:
             return self._sealed(self.interlude.stirred(self))
@@ -439,8 +446,39 @@ class ImapSession:
         if answer.interlude is not None:
             self.interlude = answer.interlude
             return self._carry_on(answer.line, secret=answer.secret)
+        if answer.stream is not None:
+            return self._stream(answer, expunges=expunges, uid=uid)
         reply = self.say(answer.key, **answer.values)
         return self.finish(reply, expunges=expunges, uid=uid, then=answer.then)
+
+    def _stream(self, answer: Answer, *, expunges: bool, uid: bool) -> list[Action]:
+        """Take lines until they are enough for one piece, or all; the rest is made when this piece has left."""
+        assert answer.stream is not None
+        size = 0
+        whole = self.effect is not None
+        try:
+            for line in answer.stream:
+                self.out.append(line)
+                size += len(line)
+                if size > _PIECE and not whole:
+                    said, self.out = self.out, []
+                    self._streaming = True
+                    piece = Send(b"".join(said), body=True)
+                    return [piece, More(lambda: self._go_on(answer, expunges=expunges, uid=uid))]
+        except RefusedError as error:
+            self._streaming = False
+            return self.refuse(error, expunges=expunges)
+        self._streaming = False
+        answer.stream = None
+        return self.answer(answer, expunges=expunges, uid=uid)
+
+    def _go_on(self, answer: Answer, *, expunges: bool, uid: bool) -> list[Action]:
+        actions = self._sealed(self._stream(answer, expunges=expunges, uid=uid))
+        if not self._streaming:
+            actions += self._read()
+            if self.notifications is not None:
+                self.connection.wake()
+        return actions
 
     def _carry_on(self, line: str, *, secret: bool) -> list[Action]:
         """Say a continuation request, or a rule's word instead, while the command goes on."""

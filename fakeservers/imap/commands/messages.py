@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from fakeservers.imap import gmail
@@ -102,16 +102,19 @@ class Fetch(_OnMessages):
         since = self.changed_since
         if self.vanished and (gone := vanished_since(view.mailbox, since, self.wanted)):
             out.append(b"* VANISHED (EARLIER) %b\r\n" % compact(gone))
-        for seq, message in view.numbered(spans):
-            if message.modseq <= since:
-                continue
-            data = [write(view, message) for write in writers]
-            if seen and message.uid in seen:
-                data.append(b"FLAGS " + view.flags(message))
-                if session.condstore and "MODSEQ" not in names:
-                    data.append(b"MODSEQ (%d)" % message.modseq)
-            out.append(b"* %d FETCH (%b)\r\n" % (seq, b" ".join(data)))
-        return Answer("fetch.ok")
+
+        def lines() -> Iterator[bytes]:
+            for seq, message in view.numbered(spans):
+                if message.modseq <= since:
+                    continue
+                data = [write(view, message) for write in writers]
+                if seen and message.uid in seen:
+                    data.append(b"FLAGS " + view.flags(message))
+                    if session.condstore and "MODSEQ" not in names:
+                        data.append(b"MODSEQ (%d)" % message.modseq)
+                yield b"* %d FETCH (%b)\r\n" % (seq, b" ".join(data))
+
+        return Answer("fetch.ok", stream=lines())
 
 
 def _plain(items: list[Item]) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from fakeservers import FakeMailHost
-from fakeservers.actions import Action, End, Send, StartTls, TlsFacts
+from fakeservers.actions import Action, End, More, Send, StartTls, TlsFacts
 from fakeservers.clock import Clock
 from fakeservers.connection import Connection
 from fakeservers.imap.session import ImapSession
@@ -94,9 +94,15 @@ class Dialogue:
     def _wake(self) -> None:
         self.woken += 1
 
-    def _said(self, actions: list[Action]) -> bytes:
-        self.actions += actions
-        return b"".join(action.data for action in actions if isinstance(action, Send))
+    def _said(self, actions: Sequence[Action]) -> bytes:
+        said = b""
+        for action in actions:
+            self.actions.append(action)
+            if isinstance(action, Send):
+                said += action.data
+            elif isinstance(action, More):
+                said += self._said(action.proceed())
+        return said
 
     def send(self, data: bytes | str) -> bytes:
         return self._said(self.session.receive(data.encode() if isinstance(data, str) else data))

@@ -1,0 +1,113 @@
+"""What only the wire can show: compression, and answers that are made while they are sent."""
+
+from __future__ import annotations
+
+import socket
+import zlib
+from collections.abc import Iterator
+
+import pytest
+
+from fakeservers import FakeMailHost
+from fakeservers.mailstore import Message
+
+
+@pytest.fixture
+def host() -> Iterator[FakeMailHost]:
+    with FakeMailHost("generic", services=["imap"]) as host:
+        yield host
+        assert host.errors == []
+
+
+class Client:
+    def __init__(self, host: FakeMailHost) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", host.endpoints()["ports"]["imap"]), timeout=10)
+        self.out = zlib.compressobj(wbits=-15)
+        self.inflate = zlib.decompressobj(wbits=-15)
+        self.compressed = False
+        self.said = b""
+        self.until(b"ready\r\n")
+        self.tell(b"a LOGIN alice@example.test secret\r\n")
+        self.until(b"a OK")
+
+    def tell(self, data: bytes) -> None:
+        self.socket.sendall(self.out.compress(data) + self.out.flush(zlib.Z_SYNC_FLUSH) if self.compressed else data)
+
+    def until(self, end: bytes) -> bytes:
+        """Everything up to the line that holds `end`."""
+        while (at := self.said.find(end)) < 0 or (stop := self.said.find(b"\r\n", at)) < 0:
+            data = self.socket.recv(65536)
+            assert data, self.said[-200:]
+            self.said += self.inflate.decompress(data) if self.compressed else data
+        taken, self.said = self.said[: stop + 2], self.said[stop + 2 :]
+        return taken
+
+
+def fill(host: FakeMailHost, count: int, size: int) -> None:
+    account = host.store.account("alice@example.test")
+    assert account is not None
+    inbox = account.inbox
+    host.call(lambda: [inbox.add(Message(b"Subject: x\r\n\r\n" + b"y" * size)) for _ in range(count)])
+
+
+def test_both_directions_are_deflate_after_compress(host: FakeMailHost) -> None:
+    fill(host, 20, 10_000)
+    client = Client(host)
+    with client.socket:
+        client.tell(b"b COMPRESS LZ4\r\n")
+        assert b"b NO" in client.until(b"b NO")
+        client.tell(b"c COMPRESS DEFLATE\r\n")
+        assert client.until(b"c OK").startswith(b"c OK")
+        client.compressed = True
+        client.tell(b"d SELECT INBOX\r\n")
+        assert b"* 20 EXISTS" in client.until(b"d OK")
+        client.tell(b"e FETCH 1:* BODY.PEEK[]\r\nf COMPRESS DEFLATE\r\n")
+        assert client.until(b"e OK").count(b"y" * 10_000) == 20
+        assert b"[COMPRESSIONACTIVE]" in client.until(b"f NO")
+        # Many commands in few octets: they are unpacked piece by piece.
+        client.tell(b"".join(b"n%d NOOP\r\n" % number for number in range(3_000)) + b"g CHECK\r\n")
+        assert client.until(b"g OK").count(b"NOOP completed") == 3_000
+
+
+def test_what_is_no_deflate_ends_the_connection(host: FakeMailHost) -> None:
+    client = Client(host)
+    with client.socket:
+        client.tell(b"c COMPRESS DEFLATE\r\n")
+        client.until(b"c OK")
+        client.socket.sendall(b"\xff\xff not deflate at all")
+        while client.socket.recv(100):
+            pass
+    assert any(entry.facts.get("event") == "inflate-failed" for entry in host.transcript)
+
+
+def test_a_long_answer_is_made_while_it_is_sent(host: FakeMailHost) -> None:
+    fill(host, 400, 50_000)
+    client, other = Client(host), Client(host)
+    with client.socket, other.socket:
+        client.tell(b"d SELECT INBOX\r\n")
+        client.until(b"d OK")
+        client.tell(b"e FETCH 1:* BODY.PEEK[TEXT]\r\nf STATUS INBOX (MESSAGES)\r\n")
+        client.until(b"* 1 FETCH")
+        # The server waits for this client, with most of the answer still to be made, and serves others.
+        other.tell(b"d SELECT INBOX\r\n")
+        other.until(b"d OK")
+        other.tell(b"e STORE 1,400 +FLAGS (\\Deleted)\r\nf EXPUNGE\r\n")
+        other.until(b"f OK")
+        answer = client.until(b"e OK")
+        assert answer.count(b"y" * 50_000) == 400
+        assert b"EXPUNGE" not in answer, "no EXPUNGE while sequence numbers are in use"
+        assert b"* STATUS INBOX (MESSAGES 398)" in client.until(b"f OK")
+
+
+def test_a_client_that_goes_in_the_middle_of_an_answer_leaves_nothing(host: FakeMailHost) -> None:
+    fill(host, 200, 50_000)
+    client = Client(host)
+    client.tell(b"d SELECT INBOX\r\n")
+    client.until(b"d OK")
+    client.tell(b"e FETCH 1:* BODY.PEEK[TEXT]\r\n")
+    client.until(b"* 1 FETCH")
+    client.socket.close()
+    other = Client(host)
+    with other.socket:
+        other.tell(b"x NOOP\r\n")
+        other.until(b"x OK")
