@@ -20,7 +20,7 @@ from .errors import MailError
 from .identity import Identity, identity_of
 from .itip import Meeting, write_calendar
 from .meetings import Meetings
-from .mime import Attachment, Draft, Person, compose
+from .mime import Attachment, Draft, Person, write_message
 from .outbox import Message, Outbox, Report, Result
 from .queue import NOT_WRITTEN, Queue
 from .routing import account_of
@@ -295,7 +295,7 @@ class Mailer:
         if not person.address:
             faults[address] = MailError("config", f"the user {person.id} has no address")
         bounces = self._business.bounced_alerts if kind == "alert" else ""
-        eml = compose(
+        eml = write_message(
             Draft(
                 Person(identity.name, identity.address),
                 (Person(person.name, address),) if person.address else (),

@@ -17,7 +17,7 @@ from typing import Final
 from .compose import format_mailbox, parse_address
 from .errors import MailError
 
-__all__ = ["Attachment", "Draft", "Person", "compose"]
+__all__ = ["Attachment", "Draft", "Person", "write_message"]
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*", re.IGNORECASE)
@@ -58,7 +58,7 @@ class Draft:
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
-def compose(draft: Draft) -> bytes:
+def write_message(draft: Draft) -> bytes:
     """The message with CRLF line ends, without Date and Message-ID. Raises MailError `config` for what cannot stand in
     a header field."""
     people = [draft.sender, *draft.to]

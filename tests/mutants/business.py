@@ -376,7 +376,7 @@ def invitations_without_method() -> None:
     """The calendar part's Content-Type does not say what it is for."""
     wrap(
         part("mailer"),
-        "compose",
+        "write_message",
         lambda right, draft: right(draft).replace(b'; method="REQUEST"', b"").replace(b'; method="CANCEL"', b""),
     )
 
