@@ -85,6 +85,7 @@ class Listener:
         self.service = service
         self.protocol, _, self.implicit_tls = SERVICES[service]
         self.accept_point = f"{self.protocol}.accept"
+        self.proxied = host.profile.services[service].proxy_protocol  # type: ignore[index]
         self.takes_client_certificates = "EXTERNAL" in getattr(host.profile, self.protocol).mechanisms
         self.port: int = sock.getsockname()[1]
         self._sock = sock

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-__all__ = ["CERTIFICATE_DEFECTS", "HANDSHAKE_FAULTS", "POINTS", "known_point"]
+__all__ = [
+    "CERTIFICATE_DEFECTS", "HANDSHAKE_FAULTS", "POINTS", "STRICT", "STRICTNESS", "known_point", "known_strictness",
+]  # fmt: skip
 
 _COMMON = {
     "accept": "a TCP connection was accepted: nothing is said yet, and no TLS",
@@ -16,7 +18,7 @@ _COMMON = {
     "unknown": "a command that the server does not know",
 }
 _COMMANDS = {
-    "smtp": "helo ehlo starttls mail rcpt data bdat rset noop quit vrfy expn help etrn",
+    "smtp": "helo ehlo lhlo starttls mail rcpt data bdat rset noop quit vrfy expn help etrn xclient",
     "imap": "capability noop logout starttls select examine create delete rename subscribe unsubscribe list lsub "
     "status append check close expunge search fetch store copy move uid idle namespace id enable unselect getquota "
     "getquotaroot setquota getacl myrights listrights getmetadata setmetadata sort thread notify compress xlist "
@@ -66,6 +68,34 @@ CERTIFICATE_DEFECTS: dict[str, str] = {
     "sha1-signature": "is signed with SHA-1",
 }
 """What a rule's `certificate` may be at a `tls` point."""
+
+
+STRICTNESS: dict[str, str] = {
+    "bare-lf": "a command that ends in LF without CR is refused",
+    "line-length": "a command line over the profile's `line_limit` is refused",
+    "eight-bit": "octets over 127 are refused in commands that hold no address",
+    "ehlo": "MAIL, RCPT and DATA are refused before EHLO or HELO",
+    "order": "commands out of their order are refused",
+    "pipelining": "octets behind a command that must be the last of its group (RFC 2920 3.1), or behind any where "
+    "PIPELINING was not offered, make the server refuse it",
+    "data-bare-lf": "a message with LF without CR is refused",
+    "data-bare-cr": "a message with CR without LF is refused",
+    "data-long-line": "a message with a line over 1,000 octets is refused",
+    "data-eight-bit": "a message with octets over 127 that nobody declared is refused",
+}
+"""What an SMTP server may mind: names in a profile's `smtp.strict`, and in a rule's `strict` and `lenient`."""
+STRICT = ("bare-lf", "line-length", "ehlo", "order")
+"""What it minds unless told otherwise."""
+
+
+def known_strictness(names: list[str]) -> list[str]:
+    """`names`. Raises ValueError, naming what there is, for one that does not exist."""
+    from fakeservers.rules import unknown
+
+    for name in names:
+        if name not in STRICTNESS:
+            raise ValueError(unknown("strictness", name, STRICTNESS))
+    return names
 
 
 def known_point(point: str) -> None:

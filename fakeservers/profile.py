@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fakeservers.durations import Duration
+from fakeservers.points import STRICT, known_strictness
 from fakeservers.rules import Rule
 from fakeservers.yamlfile import FileError, load_model
 
@@ -73,6 +74,10 @@ class Service(_Part):
     tls_required: bool = False
     """SMTP: mail and AUTH are refused before STARTTLS (only STARTTLS, EHLO, NOOP, QUIT); IMAP, POP3: LOGIN is."""
     starttls: bool = True
+    lmtp: bool = False
+    """SMTP: the listener speaks LMTP (RFC 2033): LHLO, and a reply for each recipient behind the data."""
+    proxy_protocol: bool = False
+    """Every connection begins with a PROXY header, before TLS too."""
 
 
 class SmtpProfile(_Part):
@@ -86,11 +91,18 @@ class SmtpProfile(_Part):
     size_limit: int = 35 * 1024 * 1024
     max_recipients: int | None = None
     line_limit: int = 2048
+    strict: list[str] = Field(default=list(STRICT), description="what the server minds, see `fakeservers.points`")
+    verifies: bool = Field(default=False, description="VRFY tells users from strangers")
     bad_commands: int | None = Field(default=10, description="bad commands in a row before the connection is closed")
     idle: Duration = 300.0
     bearer_error: BearerError = "json"
     login_prompts: tuple[str, str] = LOGIN_PROMPTS
     replies: dict[str, str] = {}
+
+    @field_validator("strict")
+    @classmethod
+    def _strictness(cls, value: list[str]) -> list[str]:
+        return known_strictness(value)
 
     @field_validator("replies")
     @classmethod

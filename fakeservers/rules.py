@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from fakeservers.actions import Action, Cut, End, Ending, Pace, Send, Wait
 from fakeservers.durations import Duration
-from fakeservers.points import CERTIFICATE_DEFECTS, HANDSHAKE_FAULTS, POINTS, known_point
+from fakeservers.points import CERTIFICATE_DEFECTS, HANDSHAKE_FAULTS, POINTS, known_point, known_strictness
 from fakeservers.templates import placeholders
 
 if TYPE_CHECKING:
@@ -247,6 +247,10 @@ class Act(BaseModel):
     deliver: bool | None = Field(
         default=None, description="at `smtp.message`: store the message or not, whatever the reply"
     )
+    strict: list[str] = Field(
+        default=[], description="SMTP: what this connection's server minds from here on, see `STRICTNESS`"
+    )
+    lenient: list[str] = Field(default=[], description="SMTP: what it does not mind any more")
     set: dict[str, Scalar] = Field(default={}, description="account properties to set")
     advance: Duration | None = Field(default=None, description="move the host's clock")
 
@@ -263,6 +267,11 @@ class Act(BaseModel):
         if value is not None and value not in HANDSHAKE_FAULTS:
             raise ValueError(unknown("handshake fault", value, HANDSHAKE_FAULTS))
         return value
+
+    @field_validator("strict", "lenient")
+    @classmethod
+    def _strictness(cls, value: list[str]) -> list[str]:
+        return known_strictness(value)
 
     @property
     def answers(self) -> bool:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, cast
 from fakeservers.actions import Action, Cut, End, Ending, Inflate, More, Pace, Send, Session, StartTls, TlsFacts, Wait
 from fakeservers.certificates import ServerContext, Terms, nameless_context, server_context
 from fakeservers.connection import Connection
+from fakeservers.proxyheader import parse as parse_proxy_header
 from fakeservers.deflate import Deflated
 from fakeservers.transcript import NOTHING, SAID
 
@@ -82,6 +83,8 @@ class Wire(asyncio.BufferedProtocol):
     _stirring = False
     _stirred_while_busy = False
     _held = b""
+    _proxy: bytes | None = None
+    """As much of a PROXY header as has come; None where none is awaited."""
     _draining = False
     """More of an answer is asked for once the client has taken what there is."""
     _deflated: Deflated | None = None
@@ -110,7 +113,10 @@ class Wire(asyncio.BufferedProtocol):
         listener.opened(self)
         self.active = self._loop.time()
         self.connection.event("connected", {"event": "connect"})
-        self._ask(self._accept if self._site.rules.has(listener.accept_point) else self._greet)
+        if listener.proxied:
+            self._proxy = b""
+        else:
+            self._ask(self._accept if self._site.rules.has(listener.accept_point) else self._greet)
 
     def _greet(self) -> Sequence[Action | Ask]:
         return [StartTls()] if self._tls_at_once else self._session.connect()
@@ -127,6 +133,24 @@ class Wire(asyncio.BufferedProtocol):
         first = effect.around(b"")
         return first if effect.ending is not None else [*first, Ask(self._greet)]
 
+    def _proxy_header(self, data: bytes) -> bytes:
+        """Take the PROXY header that comes first; returns what stands behind it."""
+        self._proxy = data = (self._proxy or b"") + data
+        try:
+            header = parse_proxy_header(data)
+        except ValueError as error:
+            self.connection.event(f"no PROXY header: {error}", {"event": "proxy-failed"})
+            self._end("close", None)
+            return b""
+        if header is None:
+            return b""
+        self._proxy = None
+        facts = {"event": "proxy", "client": header.client, "port": header.port}
+        self.connection.event(f"comes through a proxy from {header.client}", facts)
+        self.connection.client = header.client or self.connection.client
+        self._ask(self._accept if self._site.rules.has(self._listener.accept_point) else self._greet)
+        return data[header.octets :]
+
     def get_buffer(self, sizehint: int) -> memoryview:
         return _buffer
 
@@ -137,6 +161,10 @@ class Wire(asyncio.BufferedProtocol):
         self.active = self._loop.time()
         if self._ended:
             return
+        if self._proxy is not None:
+            data = self._proxy_header(data)
+            if not data or self._ended:
+                return
         if self._spoiled is not None:
             (answer, ending), self._spoiled = self._spoiled, None
             self._shaking = False

@@ -14,6 +14,7 @@ from aiosmtpd.smtp import MISSING, SMTP, Envelope, syntax
 from aiosmtpd.smtp import Session as ClientSession
 
 from fakeservers.smtp.auth import begin
+from fakeservers.smtp.extensions import parse_xclient, schedule_error
 from fakeservers.smtp.hooks import Hooks
 from fakeservers.smtp.paths import parameter_error, parse_mail, parse_rcpt, split_address
 
@@ -27,7 +28,7 @@ AIOSMTPD_TEXTS = {
     "501 Syntax: RSET": "argument",
     "501 Syntax: QUIT": "argument",
     "501 Syntax: VRFY <address>": "vrfy.syntax",
-    "502 EXPN not implemented": "unimplemented",
+    "502 EXPN not implemented": "expn",
 }
 
 Command = Callable[..., Coroutine[Any, Any, None]]
@@ -120,9 +121,14 @@ class Commands(SMTP):
         """Both checks for MAIL, RCPT and DATA, without a coroutine each: a message is three of them, and every
         coroutine of aiosmtpd's that is nested in another (`_call_handler_hook` too) costs as much as reading a line."""
         session, dialogue = self.session, self.dialogue
-        if dialogue.overruled or (session.host_name and (session.authenticated or not dialogue.service.auth_required)):
+        if dialogue.overruled:
             return False
-        dialogue.say("auth.required" if session.host_name else "ehlo-first")
+        if not session.host_name and "ehlo" in dialogue.checks:
+            dialogue.say("ehlo-first")
+            return True
+        if session.authenticated or not dialogue.service.auth_required:
+            return False
+        dialogue.say("auth.required")
         return True
 
     def _set_rset_state(self) -> None:
@@ -141,6 +147,20 @@ class Commands(SMTP):
     async def smtp_EHLO(self, arg: str) -> None:
         """The keywords are the profile's, in its order; aiosmtpd adds to class-wide size limits at each EHLO, and
         never offers AUTH on implicit TLS unless AUTH is offered in clear too."""
+        if self.dialogue.lmtp:
+            self.dialogue.say("unknown")
+        else:
+            await self._hello(arg)
+
+    @syntax("LHLO hostname")
+    async def smtp_LHLO(self, arg: str) -> None:
+        """LMTP's EHLO (RFC 2033 4.1), which the one has and the other lacks."""
+        if not self.dialogue.lmtp:
+            self.dialogue.say("unknown")
+        else:
+            await self._hello(arg)
+
+    async def _hello(self, arg: str) -> None:
         if not arg or len(arg.split()) != 1:
             self.dialogue.say("helo.syntax")
             return
@@ -189,12 +209,17 @@ class Commands(SMTP):
         if self._comes_too_early():
             return
         if envelope.mail_from is not None and not dialogue.overruled:
-            dialogue.say("sequence")
-            return
+            if "order" in dialogue.checks:
+                dialogue.say("sequence")
+                return
+            self._set_rset_state()
+            envelope = self.envelope
         mail = parse_mail(arg)
         error = mail.error
         if error is None and mail.values and not dialogue.overruled:
-            error = parameter_error("MAIL", mail, dialogue.offered)
+            error = parameter_error("MAIL", mail, dialogue.offered.names) or schedule_error(
+                mail, dialogue.offered, dialogue.site.clock.now()
+            )
         if error is None and not mail.address.isascii() and "SMTPUTF8" not in mail.values:
             error = "smtputf8.required"
         if error is not None:
@@ -210,13 +235,15 @@ class Commands(SMTP):
         envelope = self.envelope
         if self._comes_too_early():
             return
+        if envelope.mail_from is None and "order" not in dialogue.checks:
+            envelope.mail_from = ""
         if envelope.mail_from is None or dialogue.in_bdat:
             dialogue.say("sequence" if dialogue.in_bdat else "mail-first")
             return
         rcpt = parse_rcpt(arg)
         error = rcpt.error
         if error is None and rcpt.values and not dialogue.overruled:
-            error = parameter_error("RCPT", rcpt, dialogue.offered)
+            error = parameter_error("RCPT", rcpt, dialogue.offered.names)
         if error is None and not rcpt.address.isascii() and not envelope.smtp_utf8:
             error = "smtputf8.required"
         if error is not None:
@@ -233,7 +260,7 @@ class Commands(SMTP):
             return
         if arg:
             dialogue.say("argument")
-        elif not dialogue.overruled and not self.envelope.rcpt_tos:
+        elif not dialogue.overruled and not self.envelope.rcpt_tos and "order" in dialogue.checks:
             dialogue.say("mail-first" if self.envelope.mail_from is None else "rcpt-first")
         elif dialogue.in_bdat:
             dialogue.say("sequence")
@@ -242,19 +269,21 @@ class Commands(SMTP):
         else:
             dialogue.begin_data()
 
-    async def message(self, content: bytes, done: str) -> None:
-        """What follows the final dot: the DATA hook keeps the message before the reply (key `done`) is said."""
+    async def message(self, content: bytes, done: str | None) -> None:
+        """What follows the final dot: the DATA hook keeps the message before the reply (key `done`, None for none) is
+        said."""
         envelope = self.envelope
         envelope.content = envelope.original_content = content
         status = await self.event_handler.handle_DATA(self, self.session, envelope)
-        self.dialogue.say(done if status is MISSING else status)
+        if done is not None:
+            self.dialogue.say(done if status is MISSING else status)
 
     @syntax("BDAT size [LAST]")
     async def smtp_BDAT(self, arg: str) -> None:
         """CHUNKING (RFC 3030) is not aiosmtpd's. Whatever the answer, the octets that follow are no commands."""
         dialogue = self.dialogue
         size, _, last = arg.partition(" ")
-        if "CHUNKING" not in dialogue.offered:
+        if "CHUNKING" not in dialogue.offered.names:
             dialogue.say("unimplemented")
         elif not (size.isascii() and size.isdecimal() and len(size) <= 20) or last.strip().upper() not in ("", "LAST"):
             dialogue.say("bdat.syntax")
@@ -268,8 +297,33 @@ class Commands(SMTP):
 
     @syntax("ETRN node")
     async def smtp_ETRN(self, arg: str) -> None:
-        """Known and not offered (RFC 1985)."""
-        self.dialogue.say("unimplemented")
+        """RFC 1985: nothing is ever queued here, so there is nothing to send for a node that is ours."""
+        dialogue = self.dialogue
+        node = arg.lstrip("@")
+        if "ETRN" not in dialogue.offered.names:
+            dialogue.say("unimplemented")
+        elif self._comes_too_early():
+            return
+        elif not node or len(node.split()) != 1:
+            dialogue.say("etrn.syntax")
+        elif self.envelope.mail_from is not None:
+            dialogue.say("sequence")
+        else:
+            dialogue.say("etrn.ok" if node.casefold() in dialogue.site.store.domains else "etrn.refused")
+
+    @syntax("XCLIENT attribute=value ...")
+    async def smtp_XCLIENT(self, arg: str) -> None:
+        """Postfix's word for a proxy that says who its client is; the session begins anew with the greeting."""
+        dialogue = self.dialogue
+        if "XCLIENT" not in dialogue.offered.names:
+            dialogue.say("unimplemented")
+        elif self.envelope.mail_from is not None:
+            dialogue.say("sequence")
+        elif (attributes := parse_xclient(arg, dialogue.offered.arguments["XCLIENT"])) is None:
+            dialogue.say("xclient.syntax")
+        else:
+            dialogue.speaks_for(attributes)
+            dialogue.say("greeting")
 
 
 Commands._smtp_methods.update(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiosmtpd.smtp import MISSING
 
+from fakeservers.smtp.extensions import NOTHING_OFFERED, domain_limit
 from fakeservers.smtp.trace import trace_fields
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ class Hooks:
     """Policy and delivery."""
 
     async def handle_HELO(self, server: Commands, session: Any, envelope: Any, hostname: str) -> str:
+        if server.dialogue.lmtp:
+            return "unknown"
         session.host_name = server.dialogue.connection.ehlo = hostname
-        server.dialogue.offered = frozenset()
+        server.dialogue.offered = NOTHING_OFFERED
         return "helo"
 
     async def handle_EHLO(
@@ -40,13 +43,19 @@ class Hooks:
         return "quit"
 
     async def handle_VRFY(self, server: Commands, session: Any, envelope: Any, address: str) -> str:
-        return "vrfy"
+        if not server.dialogue.profile.verifies:
+            return "vrfy"
+        return "vrfy.unknown" if server.dialogue.site.store.account(address) is None else "vrfy.ok"
 
     async def handle_MAIL(self, server: Commands, session: Any, envelope: Any, address: str, mail: PathArgument) -> str:
         dialogue = server.dialogue
         size = mail.size
         if size is not None and size > dialogue.profile.size_limit and not dialogue.overruled:
             return "mail.size"
+        most = dialogue.offered.limits.get("MAILMAX")
+        if most is not None and dialogue.transactions >= most and not dialogue.overruled:
+            return "limits.mail"
+        dialogue.transactions += 1
         envelope.mail_from = address
         envelope.mail_options = mail.parameters
         envelope.smtp_utf8 = "SMTPUTF8" in mail.values
@@ -60,6 +69,11 @@ class Hooks:
             limit = dialogue.profile.max_recipients
             if limit is not None and len(envelope.rcpt_tos) >= limit:
                 return "rcpt.too-many"
+            if limits := dialogue.offered.limits:
+                if len(envelope.rcpt_tos) >= limits.get("RCPTMAX", 1 << 30):
+                    return "rcpt.too-many"
+                if domain_limit(limits, envelope.rcpt_tos, rcpt.domain):
+                    return "limits.domains"
             if not session.authenticated and (refused := self._not_ours(dialogue.site.store, address, rcpt.domain)):
                 return refused
         envelope.rcpt_tos.append(address)
@@ -81,6 +95,8 @@ class Hooks:
         if dialogue.delivers:
             connection = dialogue.connection
             protocol = "UTF8SMTP" if envelope.smtp_utf8 else "ESMTP" if session.extended_smtp else "SMTP"
+            if dialogue.lmtp:
+                protocol = "UTF8LMTP" if envelope.smtp_utf8 else "LMTP"
             if protocol != "SMTP":
                 protocol += ("S" if connection.tls else "") + ("A" if session.authenticated else "")
             trace = trace_fields(

@@ -32,6 +32,10 @@ _MAIL_PARAMETERS: Mapping[str, tuple[str, re.Pattern[str] | None]] = {
     "AUTH": ("AUTH", re.compile(rf"<>|{_XTEXT}+")),
     "RET": ("DSN", re.compile(r"FULL|HDRS", re.IGNORECASE)),
     "ENVID": ("DSN", re.compile(rf"{_XTEXT}{{1,100}}")),
+    "REQUIRETLS": ("REQUIRETLS", None),
+    "HOLDFOR": ("FUTURERELEASE", re.compile(r"\d{1,9}")),
+    "HOLDUNTIL": ("FUTURERELEASE", re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.I)),
+    "BY": ("DELIVERBY", re.compile(r"[+-]?\d{1,9};[NR]T?", re.IGNORECASE)),
 }
 _EVENT = r"(?:SUCCESS|FAILURE|DELAY)"
 _RCPT_PARAMETERS: Mapping[str, tuple[str, re.Pattern[str] | None]] = {

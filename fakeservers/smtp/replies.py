@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fakeservers.actions import Send
+from fakeservers.points import STRICT
 from fakeservers.templates import placeholders, split
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ REPLIES: Mapping[str, str] = {
     "rcpt.unknown-user": "550 5.1.1 <{address}>: no such user here",
     "rcpt.relay": "550 5.7.1 <{address}>: relaying denied",
     "rcpt.too-many": "452 4.5.3 Too many recipients",
+    "mail.hold": "501 5.5.4 Cannot hold a message for so long",
+    "mail.deliver-by": "501 5.5.4 Cannot deliver a message so soon",
+    "limits.mail": "452 4.5.3 Too many messages in this session",
+    "limits.domains": "452 4.5.3 Too many domains",
     "rcpt-first": "503 5.5.1 Need RCPT command",
     "parameter.syntax": "501 5.5.4 Invalid parameter",
     "parameter.unknown": "555 5.5.4 Parameter not recognized or not implemented",
@@ -61,6 +66,10 @@ REPLIES: Mapping[str, str] = {
     "data.go": "354 End data with <CR><LF>.<CR><LF>",
     "data.ok": "250 2.0.0 OK",
     "data.size": "552 5.3.4 Message size exceeds fixed maximum message size",
+    "data.bare-lf": "550 5.6.0 The message has LF without CR",
+    "data.bare-cr": "550 5.6.0 The message has CR without LF",
+    "data.long-line": "550 5.6.0 The message has a line over 1,000 octets",
+    "data.eight-bit": "554 5.6.1 The message has octets over 127 without BODY=8BITMIME",
     "data.binary": "503 5.5.1 BODY=BINARYMIME needs BDAT",
     "bdat.chunk": "250 2.0.0 {size} octets received",
     "bdat.ok": "250 2.0.0 OK",
@@ -69,11 +78,20 @@ REPLIES: Mapping[str, str] = {
     "noop.ok": "250 2.0.0 OK",
     "quit": "221 2.0.0 {host} closing connection",
     "vrfy": "252 2.1.5 Cannot verify the user, but will accept the message and attempt delivery",
+    "vrfy.ok": "250 2.1.5 <{arg}>",
+    "vrfy.unknown": "550 5.1.1 <{arg}>: no such user here",
     "vrfy.syntax": "501 5.5.4 Syntax: VRFY string",
+    "expn": "502 5.5.1 Command not implemented",
+    "etrn.ok": "251 2.0.0 No messages are waiting for {arg}",
+    "etrn.refused": "459 4.7.0 {arg}: not a node of this server",
+    "etrn.syntax": "501 5.5.4 Syntax: ETRN node",
+    "xclient.syntax": "501 5.5.4 Syntax: XCLIENT attribute=value ...",
     "help": "214 2.0.0 Commands: {commands}",
     "sequence": "503 5.5.1 Bad sequence of commands",
     "argument": "501 5.5.4 This command takes no argument",
+    "pipelining": "503 5.5.0 Improper command pipelining",
     "line": "500 5.5.2 Syntax error",
+    "line.eight-bit": "500 5.5.2 Octets over 127 in a command",
     "line.bare-lf": "500 5.5.2 Lines end with CR LF",
     "line.length": "500 5.5.2 Line too long",
     "unknown": "500 5.5.2 Command not recognized",
@@ -84,8 +102,8 @@ REPLIES: Mapping[str, str] = {
 REPLY_KEYS = frozenset(REPLIES)
 
 MISTAKES = frozenset(key for key in REPLIES if key.endswith((".syntax", "-first"))) | {
-    "argument", "auth.malformed", "auth.decode", "line", "line.bare-lf", "line.length", "parameter.unknown", "sequence",
-    "unimplemented", "unknown",
+    "argument", "auth.malformed", "auth.decode", "expn", "line", "line.bare-lf", "line.eight-bit", "line.length",
+    "parameter.unknown", "pipelining", "sequence", "unimplemented", "unknown",
 }  # fmt: skip
 """Replies to a bad command: a row of them ends the connection."""
 
@@ -118,13 +136,18 @@ def is_auth(keyword: str) -> bool:
 
 class Replies:
     """The texts of one profile for one of its hosts. `ready` holds those without placeholders as they go to the wire,
-    `varying` the placeholders of the others, less those that never change within a connection."""
+    `varying` the placeholders of the others, less those that never change within a connection; `checks` is what the
+    profile minds."""
 
-    __slots__ = ("_keywords", "ready", "texts", "varying")
+    __slots__ = ("_keywords", "checks", "ready", "texts", "varying")
 
-    def __init__(self, overrides: Mapping[str, str], host: str) -> None:
-        self._keywords: dict[tuple[bool, bool], tuple[str, ...]] = {}
-        self.texts = {key: text.replace("{host}", host) for key, text in {**REPLIES, **overrides}.items()}
+    def __init__(self, overrides: Mapping[str, str], host: str, checks: frozenset[str] = frozenset(STRICT)) -> None:
+        self.checks = checks
+        self._keywords: dict[tuple[bool, bool, bool], tuple[str, ...]] = {}
+        texts = {**REPLIES, **overrides}
+        if "expn" not in overrides:
+            texts["expn"] = texts["unimplemented"]
+        self.texts = {key: text.replace("{host}", host) for key, text in texts.items()}
         self.ready = {key: Send(encode(text.splitlines())) for key, text in self.texts.items() if "{" not in text}
         self.varying = {
             key: frozenset(placeholders(text)) - {"client_ip", "sp"}
@@ -132,13 +155,13 @@ class Replies:
             if key not in self.ready
         }
 
-    def keywords(self, profile: SmtpProfile, *, starttls: bool, auth: bool) -> tuple[str, ...]:
-        """The profile's EHLO keywords, STARTTLS and AUTH only where they are offered."""
-        known = self._keywords.get((starttls, auth))
+    def keywords(self, profile: SmtpProfile, *, starttls: bool, auth: bool, tls: bool) -> tuple[str, ...]:
+        """The profile's EHLO keywords, STARTTLS and AUTH only where they are offered, REQUIRETLS under TLS (RFC 8689
+        2)."""
+        known = self._keywords.get((starttls, auth, tls))
         if known is None:
-            known = self._keywords[starttls, auth] = tuple(
-                keyword
-                for keyword in profile.ehlo
-                if (starttls or keyword.upper() != "STARTTLS") and (auth or not is_auth(keyword))
+            hidden = {name for name, shown in (("STARTTLS", starttls), ("REQUIRETLS", tls)) if not shown}
+            known = self._keywords[starttls, auth, tls] = tuple(
+                keyword for keyword in profile.ehlo if keyword.upper() not in hidden and (auth or not is_auth(keyword))
             )
         return known

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from fakeservers.actions import Action, End, Send, StartTls, TlsFacts
 from fakeservers.smtp.auth import AUTH_LINE_LIMIT, Authentication, mask_command
 from fakeservers.smtp.commands import Command, Commands
+from fakeservers.smtp.extensions import NOTHING_OFFERED, offer
 from fakeservers.smtp.facts import message_facts, message_id
 from fakeservers.smtp.paths import parse_mail, parse_rcpt
 from fakeservers.smtp.reading import ChunkReader, DataReader, irregularities
@@ -38,31 +40,40 @@ VERBS = {
     name.encode(): Verb(name, f"smtp.{name.lower()}", method, name in _IN_CLEAR)
     for name, method in Commands._smtp_methods.items()
 }
+IN_GROUPS = {"MAIL", "RCPT", "RSET", "BDAT"}
+"""Commands that need not be the last of their group (RFC 2920 3.1, RFC 3030 4.2)."""
+WITH_ADDRESS = {"MAIL", "RCPT", "VRFY", "EXPN", "AUTH"}
+CACHED_LENGTH = 512
+"""Octets of the longest line that is remembered taken apart."""
 _LINE_ENDS = {"crlf": b"\r\n", "lf": b"\n", "cr": b"\r", "none": b""}
 _CLOSE = End("close")
 _START_TLS = StartTls()
 
 
 class CommandLine(NamedTuple):
-    """A line taken apart: its verb, None where nobody knows it; the name as it came or the verb's; the argument; and
-    the reply key that refuses the line whatever it says, or None."""
+    """A line taken apart: its verb, None where nobody knows it; the name as it came or the verb's; the argument; the
+    reply key that refuses the line whatever it says, or None; and the strictness
+    that it is a matter of, empty for what is never taken."""
 
     verb: Verb | None
     name: str
     argument: str
-    fault: str | None
+    fault: str | None = None
+    minded: str = ""
 
 
 def _parsed(line: bytes) -> CommandLine:
     word, _, rest = line.rstrip(b"\r\n").partition(b" ")
     verb = VERBS.get(word.upper())
-    fault = None
-    if line[-2:] != b"\r\n":
-        fault = "line.bare-lf"
-    elif b"\r" in line[:-2] or b"\0" in line:
-        fault = "line"
     name = verb.name if verb is not None else word.decode("utf-8", "replace")
-    return CommandLine(verb, name, rest.decode("utf-8", "surrogateescape").rstrip(" \t"), fault)
+    command = CommandLine(verb, name, rest.decode("utf-8", "surrogateescape").rstrip(" \t"))
+    if b"\r" in line[:-2] or b"\0" in line:
+        return command._replace(fault="line")
+    if line[-2:] != b"\r\n":
+        return command._replace(fault="line.bare-lf", minded="bare-lf")
+    if verb is not None and name not in WITH_ADDRESS and not line.isascii():
+        return command._replace(fault="line.eight-bit", minded="eight-bit")
+    return command
 
 
 _known = lru_cache(maxsize=1024)(_parsed)
@@ -72,10 +83,45 @@ class SmtpSession:
     """The server's side of one SMTP connection (RFC 5321), on aiosmtpd's commands and hooks."""
 
     __slots__ = (
-        "_actions", "_argument", "_chunk", "_chunk_failed", "_chunk_refusal", "_chunks", "_commands", "_data",
-        "_effect", "_fixed", "_head", "_kept", "_locked", "_mistakes", "_over", "_overlong", "_replies", "_rules",
-        "_shut", "_size", "_starting_tls", "_uncounted", "_verb", "authentication", "binary", "connection", "delivers",
-        "host", "idle", "mechanisms", "messages", "offered", "overruled", "profile", "refused", "service", "site",
+        "_actions",
+        "_argument",
+        "_chunk",
+        "_chunk_failed",
+        "_chunk_refusal",
+        "_chunks",
+        "_commands",
+        "_data",
+        "_effect",
+        "_fixed",
+        "_head",
+        "_kept",
+        "_locked",
+        "_mistakes",
+        "_over",
+        "_overlong",
+        "_replies",
+        "_rules",
+        "_shut",
+        "_size",
+        "_starting_tls",
+        "_uncounted",
+        "_verb",
+        "authentication",
+        "binary",
+        "checks",
+        "connection",
+        "delivers",
+        "host",
+        "idle",
+        "lmtp",
+        "messages",
+        "offered",
+        "overruled",
+        "profile",
+        "refused",
+        "service",
+        "site",
+        "transactions",
     )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:
@@ -87,10 +133,9 @@ class SmtpSession:
         self.idle = self.profile.idle
         self.authentication: Authentication | None = None
         """The SASL exchange under way."""
-        self.offered: frozenset[str] = frozenset()
-        """The keywords of the last EHLO reply."""
-        self.mechanisms: tuple[str, ...] = ()
-        """The SASL mechanisms of the last EHLO reply."""
+        self.lmtp = self.service.lmtp
+        self.offered = NOTHING_OFFERED
+        """What the last EHLO reply said."""
         self.binary = False
         """The transaction was opened with BODY=BINARYMIME."""
         self.overruled = False
@@ -98,9 +143,11 @@ class SmtpSession:
         self.refused = False
         """A rule refuses this command."""
         self.delivers = True
-        self.messages = 0
+        self.messages = self.transactions = 0
         self._rules = site.rules
         self._replies = _replies(self.profile, self.host)
+        self.checks = self._replies.checks
+        """What the server minds on this connection, see `fakeservers.points.STRICTNESS`."""
         self._locked = False
         self._actions: list[Action] = []
         self._effect: Effect | None = None
@@ -154,11 +201,14 @@ class SmtpSession:
     def tls_started(self, facts: TlsFacts) -> list[Action]:
         """All that the client has said before is forgotten, its login too (RFC 3207 4.2)."""
         self._starting_tls = self._locked = False
-        self.offered, self.mechanisms = frozenset(), ()
+        self._begin_anew()
+        return []
+
+    def _begin_anew(self) -> None:
+        self.offered = NOTHING_OFFERED
         self.connection.ehlo = self.connection.mechanism = self.connection.claimed = None
         self.connection.release()
         self._commands.forget()
-        return []
 
     def tls_skipped(self) -> list[Action]:
         self._starting_tls = False
@@ -211,20 +261,21 @@ class SmtpSession:
             self._overlong, self._head = 0, b""
             self._too_long(line, octets)
         else:
-            self._line(line)
+            self._line(line, crowded=end < len(data) and "pipelining" in self.checks)
         return end
 
-    def _line(self, line: bytes) -> None:
+    def _line(self, line: bytes, *, crowded: bool) -> None:
+        """Answer one line; `crowded`: more stands behind it, which the server minds."""
         self._uncounted += 1
         self.overruled = self.refused = False
         if self.authentication is not None:
             self._answer(self.authentication, line)
             return
         # Credentials stand in no cache.
-        command = (_parsed if line[:1] in b"Aa" else _known)(line)
+        command = (_parsed if line[:1] in b"Aa" or len(line) > CACHED_LENGTH else _known)(line)
         verb, argument = command.verb, command.argument
         is_auth = verb is not None and verb.name == "AUTH"
-        if len(line) > (AUTH_LINE_LIMIT if is_auth else self.profile.line_limit):
+        if len(line) > (AUTH_LINE_LIMIT if is_auth or "line-length" not in self.checks else self.profile.line_limit):
             self._too_long(line, len(line))
             return
         if is_auth or verb is None:
@@ -234,8 +285,10 @@ class SmtpSession:
         self._verb = command.name
         # A reply that repeats the argument must not repeat a password.
         self._argument = argument.partition(" ")[0] if is_auth else argument
-        if command.fault is not None:
+        if command.fault is not None and (not command.minded or command.minded in self.checks):
             self.say(command.fault)
+        elif crowded and (verb is None or verb.name not in IN_GROUPS or "PIPELINING" not in self.offered.names):
+            self.say("pipelining")
         elif verb is None:
             self.consult("smtp.unknown", command=command.name.lower(), argument=argument)
             self.say("unknown" if command.name else "line")
@@ -302,8 +355,10 @@ class SmtpSession:
             self.connection.event(
                 f"did not keep a message of {reader.octets} octets", {"event": "too-big", "octets": reader.octets}
             )
+            recipients = len(self._commands.envelope.rcpt_tos) if self.lmtp else 1
             self._commands.transaction_over()
-            self.say("data.size")
+            for _ in range(recipients):
+                self.say("data.size")
         else:
             self.connection.heard(reader.content, body=True)
             self._message(reader.content, "data.ok")
@@ -329,9 +384,12 @@ class SmtpSession:
         if effect is None:
             return
         self._effect = effect
-        act = effect.reply
-        if act is not None:
-            lines = (act.reply or "").splitlines()
+        for act in effect.acts:
+            if act.strict or act.lenient:
+                self.checks = self.checks.union(act.strict).difference(act.lenient)
+        answer = effect.reply
+        if answer is not None:
+            lines = (answer.reply or "").splitlines()
             accepts = bool(lines) and lines[-1][:1] in ("2", "3")
             self.overruled, self.refused = accepts, not accepts
 
@@ -360,6 +418,11 @@ class SmtpSession:
                 size = argument.partition(" ")[0]
                 facts["size"] = int(size) if size.isascii() and size.isdecimal() else None
         return facts
+
+    def ruled_by(self, beginning: str) -> bool:
+        """Whether a rule at this point answers with what begins so."""
+        act = self._effect.reply if self._effect is not None else None
+        return act is not None and (act.reply or "").startswith(beginning)
 
     def count_commands(self) -> None:
         """Commands are counted when somebody may look: one entry for all since the last time."""
@@ -414,7 +477,8 @@ class SmtpSession:
             keywords = effect.capabilities(keywords)
             if effect.reply is not None:
                 keywords = [line[4:] for line in (effect.reply.reply or "").splitlines()[1:]]
-        self.offered, self.mechanisms, rest = _offers(tuple(keywords), tuple(self.profile.mechanisms))
+        self.offered = offer(tuple(keywords), tuple(self.profile.mechanisms))
+        rest = self.offered.reply
         first = self._words("ehlo", {})
         if first[:4] in (b"250 ", b"250-"):
             first = first[4:]
@@ -480,6 +544,17 @@ class SmtpSession:
 
     # --- what commands do
 
+    def speaks_for(self, attributes: Mapping[str, str | None]) -> None:
+        """XCLIENT: the client is a proxy, and its client is another; the session begins anew."""
+        connection = self.connection
+        told = ", ".join(f"{name} {value}" for name, value in attributes.items())
+        connection.event(f"speaks for another client: {told}", {"event": "xclient", **attributes})
+        self._begin_anew()
+        connection.client = attributes.get("ADDR") or connection.client
+        connection.ehlo = self._commands.session.host_name = attributes.get("HELO")
+        if login := attributes.get("LOGIN"):
+            self.logged_in(self.site.store.account(login), "XCLIENT")
+
     def leave(self) -> None:
         """End the connection behind what was said."""
         if not self._over:
@@ -502,8 +577,9 @@ class SmtpSession:
 
     def keywords(self) -> list[str]:
         """The profile's EHLO keywords as they stand now, before rules."""
-        starttls = self.connection.tls is None and self.service.starttls
-        return list(self._replies.keywords(self.profile, starttls=starttls, auth=not self._hides_auth))
+        tls = self.connection.tls is not None
+        starttls = not tls and self.service.starttls
+        return list(self._replies.keywords(self.profile, starttls=starttls, auth=not self._hides_auth, tls=tls))
 
     def logged_in(self, account: Account | None, mechanism: str) -> None:
         self.count_commands()
@@ -584,40 +660,56 @@ class SmtpSession:
         for name in found:
             connection.event(f"the message has a {name.replace('-', ' ')}", {"event": name})
         envelope = self._commands.envelope
+        minded = [name for name in found if f"data-{name}" in self.checks]
         if not (content.isascii() or self._declared_8bit):
             connection.event("the message has octets over 127, and nobody said so", {"event": "undeclared-8bit"})
+            if "data-eight-bit" in self.checks:
+                minded.append("eight-bit")
         self.messages += 1
         self._size = len(content)
+        recipients = envelope.rcpt_tos
+        if minded:
+            for _ in recipients if self.lmtp else (None,):
+                self.say(f"data.{minded[0]}")
+        elif self.lmtp:
+            self._message_for_each(content, found, done)
+        else:
+            self._judge_message(content, found)
+            self._commands.run(self._commands.message(content, done))
+        if not minded and (self.delivers or not self.refused):
+            connection.count_message(len(recipients), len(content))
+        self._commands.transaction_over()
+        self._effect = None
+
+    def _judge_message(self, content: bytes, found: list[str], **more: object) -> None:
+        """Ask the rules about a message: sets `delivers`, and what goes around the reply."""
         self.refused = False
         self.delivers = True
         if self._rules.has("smtp.message"):
             before = self._effect
-            self.consult("smtp.message", **message_facts(content, envelope, found))
+            self.consult("smtp.message", **message_facts(content, self._commands.envelope, found), **more)
             if self._effect is not None and self._effect is not before:
                 deliver = self._effect.deliver
                 self.delivers = not self.refused if deliver is None else deliver
-        recipients = len(envelope.rcpt_tos)
-        self._commands.run(self._commands.message(content, done))
-        if self.delivers or not self.refused:
-            connection.count_message(recipients, len(content))
-        self._commands.transaction_over()
-        self._effect = None
 
-
-@lru_cache(maxsize=256)
-def _offers(keywords: tuple[str, ...], known: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...], bytes]:
-    """The names of EHLO keywords, the SASL mechanisms among them, and the reply's lines. A bare AUTH offers those that
-    are `known`."""
-    lines = [" ".join(["AUTH", *known]) if keyword.upper() == "AUTH" else keyword for keyword in keywords]
-    names = set()
-    mechanisms: list[str] = []
-    for line in lines:
-        words = line.upper().replace("=", " ", 1).split() if is_auth(line) else line.upper().split()
-        names.update(words[:1])
-        if words and words[0] == "AUTH":
-            mechanisms += words[1:]
-    reply = encode([*(f"250-{line}" for line in lines[:-1]), *(f"250 {line}" for line in lines[-1:])])
-    return frozenset(names), tuple(dict.fromkeys(mechanisms)), reply
+    def _message_for_each(self, content: bytes, found: list[str], done: str) -> None:
+        """Every recipient is judged alone and has a reply of its own, in their order (RFC 2033 4.2)."""
+        envelope = self._commands.envelope
+        kept: list[str] = []
+        effects: list[Effect | None] = []
+        for address in envelope.rcpt_tos:
+            self._effect = None
+            self._judge_message(content, found, address=address, domain=address.rpartition("@")[2])
+            if self.delivers:
+                kept.append(address)
+            effects.append(self._effect)
+        envelope.rcpt_tos = kept
+        self.delivers = bool(kept)
+        self._commands.run(self._commands.message(content, None))
+        for effect in effects:
+            if not self._over:
+                self._effect = effect
+                self.say(done)
 
 
 _compiled: dict[tuple[int, str], tuple[SmtpProfile, Replies]] = {}
@@ -630,5 +722,5 @@ def _replies(profile: SmtpProfile, host: str) -> Replies:
     if known is None or known[0] is not profile:
         if len(_compiled) >= _COMPILED_LIMIT:
             _compiled.clear()
-        known = _compiled[id(profile), host] = (profile, Replies(profile.replies, host))
+        known = _compiled[id(profile), host] = (profile, Replies(profile.replies, host, frozenset(profile.strict)))
     return known[1]

@@ -120,8 +120,8 @@ def test_mechanisms_change_with_the_ehlo_reply() -> None:
 def test_an_ehlo_reply_of_the_rule_s_own() -> None:
     dialogue = Dialogue(rules=[rule("smtp.ehlo", reply="250-{host} hi {arg}\n250-SIZE 5\n250 AUTH LOGIN")])
     assert dialogue.say("EHLO me").splitlines() == ["250-mail.example.test hi me", "250-SIZE 5", "250 AUTH LOGIN"]
-    assert dialogue.session.offered == {"SIZE", "AUTH"}
-    assert dialogue.session.mechanisms == ("LOGIN",)
+    assert dialogue.session.offered.names == {"SIZE", "AUTH"}
+    assert dialogue.session.offered.mechanisms == ("LOGIN",)
 
 
 def test_how_an_answer_travels() -> None:

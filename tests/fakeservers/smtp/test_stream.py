@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import contextlib
+import smtplib
+import socket
+import struct
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fakeservers import FakeMailHost
 from fakeservers.actions import Send, StartTls
 
 from .dialogue import ALICE, Dialogue, b64, generic
@@ -64,6 +72,42 @@ def test_no_bytes_break_the_session(parts: list[bytes], silent: bool) -> None:
         session.session.timed_out()
     session.session.closed()
     assert session.host.site.tally.total("messages") >= len(session.contents())
+
+
+@given(st.lists(st.sampled_from(LINES), max_size=25))
+def test_pipelined_commands_get_the_replies_of_one_by_one(lines: list[bytes]) -> None:
+    lines = [line for line in lines if line != b"STARTTLS\r\n"]
+    pipelined, one_by_one = dialogue(), dialogue()
+    said = pipelined.send(b"".join(lines))
+    assert said == "".join(one_by_one.send(line) for line in lines)
+    assert pipelined.contents() == one_by_one.contents()
+
+
+@pytest.fixture(scope="module")
+def serving() -> Iterator[FakeMailHost]:
+    with FakeMailHost(PROFILE, services=["smtp"]) as host:
+        yield host
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    parts=st.lists(st.binary(max_size=80) | st.sampled_from(LINES), max_size=20),
+    ending=st.sampled_from(["close", "reset", "half-close"]),
+)
+def test_any_bytes_leave_the_host_serving(serving: FakeMailHost, parts: list[bytes], ending: str) -> None:
+    address = ("127.0.0.1", serving.endpoints()["ports"]["smtp"])
+    with socket.create_connection(address, timeout=10) as sock, contextlib.suppress(ConnectionError):
+        for part in parts:
+            sock.sendall(part)
+        if ending == "reset":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif ending == "half-close":
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(65536):
+                pass
+    with smtplib.SMTP(*address, timeout=10) as client:
+        assert client.sendmail("a@b.example", [ALICE], "Subject: still here\r\n\r\nx") == {}
+    assert serving.errors == []
 
 
 @given(st.binary(max_size=200))
