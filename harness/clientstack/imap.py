@@ -255,9 +255,9 @@ class ImapSession:
         return self._exists_count
 
     def search(self, *criteria: str) -> list[int]:
-        """UIDs that match, in ascending order."""
+        """UIDs that match, in ascending order, each once."""
         with self._mapped("SEARCH"):
-            return sorted(int(uid) for uid in self._client.search(list(criteria)))
+            return sorted({int(uid) for uid in self._client.search(list(criteria))})
 
     def present(self, uids: Sequence[int]) -> list[int]:
         """Those of `uids` that are still in the mailbox."""
