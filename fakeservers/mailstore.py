@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from operator import attrgetter
 
 from fakeservers.clock import Clock
@@ -16,6 +17,7 @@ __all__ = ["Account", "MailStore", "Mailbox", "Message"]
 _uid = attrgetter("uid")
 _KNOWN_FLAGS: dict[frozenset[str], frozenset[str]] = {}
 _KNOWN_FLAGS_LIMIT = 4096
+_CLEARED_LIMIT = 256
 
 
 def _shared(flags: frozenset[str]) -> frozenset[str]:
@@ -107,6 +109,8 @@ class Mailbox:
     annotations: dict[str, bytes] = field(default_factory=dict)
     """METADATA: an entry's name in lower case, and its value."""
     _unseen_from: int = 0
+    """No message below this UID is without \\Seen, except those in `_cleared` (a heap)."""
+    _cleared: list[int] = field(default_factory=list)
 
     def add(self, message: Message) -> Message:
         """Append, giving the next UID; tells the watchers."""
@@ -145,10 +149,13 @@ class Mailbox:
             seen = ("\\Seen" in new) - ("\\Seen" in old)
             self.unseen -= seen
             if seen < 0 and message.uid < self._unseen_from:
-                self._unseen_from = message.uid
+                heappush(self._cleared, message.uid)
             changed.append(message)
         if changed:
             self.highestmodseq += 1
+            if len(self._cleared) > _CLEARED_LIMIT:
+                self._unseen_from = self._cleared[0]
+                self._cleared.clear()
             for new in known.values():
                 self._learn(new)
             self._tell("flags", changed)
@@ -196,6 +203,12 @@ class Mailbox:
         if not self.unseen:
             return None
         messages = self.messages
+        while self._cleared:
+            place = bisect_left(messages, self._cleared[0], key=_uid)
+            there = place < len(messages) and messages[place].uid == self._cleared[0]
+            if there and "\\Seen" not in messages[place].flags:
+                return place
+            heappop(self._cleared)
         index = bisect_left(messages, self._unseen_from, key=_uid)
         while index < len(messages) and "\\Seen" in messages[index].flags:
             index += 1

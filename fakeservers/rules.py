@@ -251,6 +251,9 @@ class Act(BaseModel):
         default=[], description="SMTP: what this connection's server minds from here on, see `STRICTNESS`"
     )
     lenient: list[str] = Field(default=[], description="SMTP: what it does not mind any more")
+    manners: dict[str, bool | str | int] = Field(
+        default={}, description="IMAP: options of the profile, as `say_case: lower`, for the rest of the connection"
+    )
     set: dict[str, Scalar] = Field(default={}, description="account properties to set")
     advance: Duration | None = Field(default=None, description="move the host's clock")
 
@@ -272,6 +275,15 @@ class Act(BaseModel):
     @classmethod
     def _strictness(cls, value: list[str]) -> list[str]:
         return known_strictness(value)
+
+    @field_validator("manners")
+    @classmethod
+    def _known_manners(cls, value: dict[str, bool | str | int]) -> dict[str, bool | str | int]:
+        if value:
+            from fakeservers.imap.options import check_options
+
+            check_options(value)
+        return value
 
     @property
     def answers(self) -> bool:
@@ -406,6 +418,10 @@ class Effect:
     @property
     def client_certificate(self) -> Literal["optional", "required"] | None:
         return next((act.client_certificate for act in self.acts if act.client_certificate is not None), None)
+
+    @property
+    def manners(self) -> dict[str, bool | str | int]:
+        return {name: value for act in reversed(self.acts) for name, value in act.manners.items()}
 
     @property
     def untagged(self) -> list[str]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 __all__ = ["OPTIONS", "Manners", "check_options"]
 
 
-def _option(default: bool | str | int, text: str) -> bool:  # the fields' own annotations are what type checkers see
-    return field(default=default, metadata={"text": text})  # type: ignore[return-value]
+def _option(default: bool | str | int, text: str) -> Any:
+    return field(default=default, metadata={"text": text, "choices": ()})
+
+
+def _choice(choices: tuple[str, ...], text: str) -> Any:
+    """One of several words; the first is the default. Where `mixed` is chosen, the host's seed decides each time."""
+    return field(default=choices[0], metadata={"text": f"{text}: {', '.join(choices)}", "choices": choices})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,16 @@ class Manners:
     list_root_name: bool = _option(False, "LIST of the root names it by the delimiter rather than by nothing")
     create_ignores_case: bool = _option(False, "CREATE refuses a name that differs from another in case only")
     idle_strict: bool = _option(False, "IDLE with a blank behind is BAD")
+    say_strings: str = _choice(("plain", "literals", "quoted", "mixed"), "the form of strings and mailbox names")
+    say_items: str = _choice(("asked", "reversed", "mixed"), "the order of a FETCH response's data items")
+    say_case: str = _choice(("upper", "lower", "mixed"), "the letters of data items and NIL in FETCH responses")
+    say_empty: str = _choice(("nil", "empty", "mixed"), 'what ENVELOPE has for a string that is not there: NIL or ""')
+    say_dates: str = _choice(("blank", "zero", "zones", "mixed"), "INTERNALDATE: ` 7-Feb`, `07-Feb`, or in other zones")
+    say_codes: str = _choice(
+        ("all", "few", "mixed"), "response codes: all, or only those that a client cannot do without"
+    )
+    say_more: str = _choice(("nothing", "often", "mixed"), "untagged data that nobody asked for between responses")
+    say_split: str = _choice(("whole", "literals", "mixed"), "literals come in one segment or in several")
     append_needs_crlf: bool = _option(False, "APPEND of a message with a bare CR or LF is refused")
 
 
@@ -41,6 +57,9 @@ OPTIONS: Mapping[str, tuple[object, str]] = {
     option.name: (option.default, option.metadata["text"]) for option in fields(Manners)
 }
 """Option: its default, and what it means."""
+
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {option.name: option.metadata["choices"] for option in fields(Manners)}
 
 
 def check_options(options: Mapping[str, object]) -> None:
@@ -53,3 +72,6 @@ def check_options(options: Mapping[str, object]) -> None:
         kind = type(OPTIONS[name][0])
         if type(value) is not kind:
             raise ValueError(f'option "{name}" takes {kind.__name__}, not {value!r}')
+        choices = _CHOICES[name]
+        if choices and value not in choices:
+            raise ValueError(unknown(f"value of {name}", str(value), choices))

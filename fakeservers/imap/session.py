@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from fakeservers.imap.fragmenter import Fragmenter, LineTooLongError, announced
 from fakeservers.imap.options import Manners
 from fakeservers.imap.replies import Replies
 from fakeservers.imap.selected import Selected
+from fakeservers.imap.voice import Voice, voice_of
 from fakeservers.mailstore import Message
 from fakeservers.profile import ImapProfile
 from fakeservers.rules import Effect
@@ -48,6 +50,7 @@ class ImapSession:
         self.out: list[bytes] = []
         """Untagged responses of the command under way, whole lines."""
         self.interlude: Interlude | None = None
+        self._voice = voice_of(self.manners, connection.site.random)
         self.notifications: Notifications | None = None
         """What the client wants to be told unasked (RFC 5465)."""
         self.compressed = False
@@ -77,7 +80,8 @@ class ImapSession:
         effect = self.connection.consult("connect")
         greeting = self.say("greeting", capabilities=" ".join(self.capabilities(effect)))
         if effect is None:
-            return [Send(b"* %b\r\n" % greeting.encode())]
+            return self._sealed([Send(b"* %b\r\n" % greeting.encode())])
+        self._behave(effect)
         if effect.reply is not None and "PREAUTH" in _words(effect.reply.reply or ""):
             # Who the client is was settled elsewhere (RFC 3501 7.1.4): here it is the host's first account.
             for account in islice(self.site.store.accounts.values(), 1):
@@ -111,7 +115,7 @@ class ImapSession:
         if self.interlude is not None:
             return self._sealed(self.interlude.stirred(self))
         said = self.notifications.news() if self.notifications is not None else []
-        return [Send(b"".join(said))] if said else []
+        return self._sealed([Send(b"".join(said))]) if said else []
 
     def timed_out(self) -> list[Action]:
         if self._ended:
@@ -186,6 +190,7 @@ class ImapSession:
         the key `rule` when they refuse."""
         effect = self.connection.consult(point, **facts)
         if effect is not None:
+            self._behave(effect)
             self._words = {"arg": facts.get("argument", ""), "mailbox": "", **self._words}
             self._words.update((name, value) for name, value in facts.items() if name in ("mailbox", "size"))
             if self.effect is not None:
@@ -194,6 +199,12 @@ class ImapSession:
             if _refuses(effect):
                 raise RefusedError("rule")
         return effect
+
+    def _behave(self, effect: Effect) -> None:
+        """Take on the manners that a rule gives."""
+        if effect.manners:
+            self.manners = replace(self.manners, **effect.manners)  # type: ignore[arg-type]
+            self._voice = voice_of(self.manners, self.site.random)
 
     def select(self, selected: Selected) -> None:
         self.deselect()
@@ -554,9 +565,17 @@ class ImapSession:
             out.append(line.encode() + end)
         return b"".join(out)
 
+    def _spoken_as_wanted(self, voice: Voice, action: Action) -> Action:
+        """What a rule says stays as it is."""
+        if not isinstance(action, Send) or action.rule is not None:
+            return action
+        return voice.speak(action, self.selected.exists if self.selected is not None else None)
+
     def _sealed(self, actions: list[Action]) -> list[Action]:
         """Stop reading behind an end; drop what was sent in clear behind STARTTLS (RFC 3501 6.2.1), and what a client
         has sent behind COMPRESS before it was answered."""
+        if self._voice is not None:
+            actions = [self._spoken_as_wanted(self._voice, action) for action in actions]
         for action in actions:
             if isinstance(action, End):
                 self._ended = True
