@@ -19,10 +19,15 @@ Rows = list[dict[str, Any]]
     type=click.Choice(["scenarios", "providers", "clients", "quirks"]),
     metavar="scenarios|providers|clients|quirks",
 )
+@click.option("--coverage", is_flag=True, help="With scenarios: each row of the client stack, and what proves it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def listing(what: str, as_json: bool) -> int:
+def listing(what: str, coverage: bool, as_json: bool) -> int:
     """List scenarios, providers, clients or quirks."""
     broken: list[Exception] = []
+    if coverage and what != "scenarios":
+        raise click.UsageError("--coverage goes with scenarios")
+    if coverage:
+        return _coverage(as_json)
     rows = {"scenarios": _scenarios, "providers": _providers, "clients": _clients, "quirks": _quirks}[what](broken)
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -125,6 +130,25 @@ def _clients(broken: list[Exception]) -> Rows:
     from harness.drivers import client_names
 
     return [{"name": name, "about": about} for name, about in client_names().items()]
+
+
+def _coverage(as_json: bool) -> int:
+    from harness.coverage import ROWS, coverage
+
+    found, broken = coverage()
+    if as_json:
+        rows = {row: {"about": ROWS[row], "scenarios": found[row]} for row in ROWS}
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        for row, about in ROWS.items():
+            click.echo(f"{row}: {about}")
+            for scenario, mutants in found[row].items():
+                click.echo(f"    {scenario}: {', '.join(mutants) or 'no mutant'}")
+            if not found[row]:
+                click.echo("    no scenario")
+    for error in broken:
+        click.echo(str(error), err=True)
+    return 2 if broken else 0
 
 
 # --- printing

@@ -171,9 +171,14 @@ def send(context: _Context, sender: str | None, recipients: tuple[str, ...], urg
 @_options
 def flush(context: _Context) -> int:
     """Try all queued mail now; a rate limit still holds."""
-    with context.outbox() as outbox:
-        report = outbox.flush()
-    return _show_report(context, report)
+    settings = context.settings
+    if settings.business is None:
+        with context.outbox() as outbox:
+            return _show_report(context, outbox.flush())
+    from .mailer import Mailer
+
+    with Mailer(settings, context.state_dir, context.now) as mailer:
+        return _show_report(context, mailer.flush())
 
 
 def _show_report(context: _Context, report: Report) -> int:
@@ -232,15 +237,32 @@ def queue() -> None:
 @_options
 def queue_list(context: _Context, state: str | None) -> int:
     """List recipients, the newest message first."""
+    from .store import timestamp
+
     with context.outbox() as outbox:
         rows = outbox.queue.overview(state)
+        limited = timestamp(outbox.rate_limited_until)
     lines = [
         f"{row['id']:>6} {row['state']:<8} {row['message']} to {row['to']}"
         + (f": {row['error']['category']}: {row['error']['text']}" if row["error"] else "")
         for row in rows
     ]
+    if limited:
+        lines.append(f"rate limited until {limited}")
     context.show(rows, lines or ["the queue is empty"])
     return 0
+
+
+@queue.command("history")
+@click.argument("message", type=int)
+@_options
+def queue_history(context: _Context, message: int) -> int:
+    """Show what happened to a message, with the server's words."""
+    with context.outbox() as outbox:
+        changes = outbox.queue.history(message)
+    lines = [f"{change['at']} {change['to']} {change['state']}: {change['words']}" for change in changes]
+    context.show(changes, lines or [f"there is no message {message} in this queue"])
+    return 0 if changes else 1
 
 
 @queue.command("resend")
