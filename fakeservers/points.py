@@ -21,11 +21,12 @@ _COMMANDS = {
     "smtp": "helo ehlo lhlo starttls mail rcpt data bdat rset noop quit vrfy expn help etrn xclient",
     "imap": "capability noop logout starttls select examine create delete rename subscribe unsubscribe list lsub "
     "status append check close expunge search fetch store copy move uid idle namespace id enable unselect getquota "
-    "getquotaroot setquota getacl myrights listrights getmetadata setmetadata sort thread notify compress xlist "
-    "done",
+    "getquotaroot setquota getacl setacl deleteacl myrights listrights getmetadata setmetadata sort thread notify "
+    "compress xlist rlist rlsub done",
     "pop3": "user pass apop stat list retr dele noop rset quit top uidl capa stls utf8 lang",
 }
 _EXTRA = {
+    "imap.literal": "a client waits for the go-ahead for a literal (`size`); a reply here comes before its octets",
     "smtp.message": "the final dot (or BDAT LAST) has come; nothing is stored or answered yet",
     "http.request": "a request to the OAuth2 or Graph endpoints",
 }

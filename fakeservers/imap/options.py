@@ -50,6 +50,7 @@ class Manners:
     )
     say_more: str = _choice(("nothing", "often", "mixed"), "untagged data that nobody asked for between responses")
     say_split: str = _choice(("whole", "literals", "mixed"), "literals come in one segment or in several")
+    append_checks_first: bool = _option(False, "APPEND to a mailbox that is not there is refused before the literal")
     append_needs_crlf: bool = _option(False, "APPEND of a message with a bare CR or LF is refused")
 
 

@@ -292,7 +292,7 @@ class ImapSession:
             if refusal is None:
                 self._literal = literal.size
                 self._held += literal.size
-                return [Send(f"{self.say('literal.continue')}\r\n".encode())]
+                return self._go_ahead(literal.size)
             parts, self._parts, self._held = self._parts, [], 0
             return self._refuse_literal(parts[0], refusal)
         if refusal is None and not self._takes_nonsynchronizing(literal.size):
@@ -309,6 +309,34 @@ class ImapSession:
         self._literal = literal.size
         self._held += literal.size
         return []
+
+    def _go_ahead(self, size: int) -> list[Action]:
+        """Ask for a literal, unless a rule or the server's own manner refuses the command before it has come."""
+        early = self.manners.append_checks_first and masking.verb_of(self._parts[0]) == b"APPEND"
+        if not early and not self.site.rules.has("imap.literal"):
+            return [Send(f"{self.say('literal.continue')}\r\n".encode())]
+        self.effect, self.out, self._words = None, [], {}
+        cursor = Cursor(self._parts, utf8=self.utf8)
+        facts: dict[str, object] = {}
+        try:
+            self.tag = cursor.tag()
+            cursor.space()
+            self.verb = cursor.word()
+            place = (cursor.part, cursor.at)
+            if self.verb == "APPEND":
+                cursor.space()
+                facts["mailbox"] = mailbox = cursor.mailbox()
+                account = self.connection.account
+                if early and account is not None and account.mailbox(mailbox) is None:
+                    raise RefusedError("target.missing", mailbox=mailbox)
+            argument = cursor.whole(place)
+            self.consult("literal", command=self.verb.lower(), argument=argument, size=size, **facts)
+        except BadSyntaxError:
+            self.effect = None
+        except RefusedError as error:
+            self._parts, self._literal, self._held = [], None, 0
+            return self.refuse(error)
+        return self._carry_on(self.say("literal.continue"), secret=False)
 
     def _takes_nonsynchronizing(self, size: int) -> bool:
         return self.offers("LITERAL+") or (self.offers("LITERAL-") and size <= 4096)

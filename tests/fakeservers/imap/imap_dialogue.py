@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -158,7 +159,8 @@ def play(path: Path) -> None:
     """Play a trace: `C:` lines are sent, `S:` lines expected; `C2:` and `S2:` are a second session's.
 
     Lines before the first of these are settings: `profile:`, `offers:` capabilities, `message:` an RFC 5322 file,
-    `mailbox:`. In an `S:` line `<<...>>` holds a regular expression. Raises AssertionError with the trace's line.
+    `mailbox:`, `rule:` in JSON. In an `S:` line `<<...>>` holds a regular expression. Raises AssertionError with the
+    trace's line.
     """
     settings: dict[str, list[str]] = {}
     steps: list[tuple[int, str, str, str]] = []
@@ -170,7 +172,8 @@ def play(path: Path) -> None:
             name, _, value = line.partition(":")
             settings.setdefault(name, []).append(value.strip())
     offered = " ".join(settings.get("offers", [])).split()
-    server = Server(offering(*offered) if offered else settings.get("profile", ["generic"])[0])
+    rules = [json.loads(rule) for rule in settings.get("rule", [])]
+    server = Server(offering(*offered) if offered else settings.get("profile", ["generic"])[0], rules=rules)
     for name in settings.get("mailbox", []):
         account = server.host.store.account(ALICE)
         assert account is not None

@@ -126,6 +126,25 @@ def test_a_silent_rule_says_and_does_nothing() -> None:
     assert not any("x" in line for line in session.data('LIST "" *'))
 
 
+def test_a_rule_refuses_a_literal_before_it_has_come() -> None:
+    large = rule(
+        "imap.literal", when={"size": {"at_least": 100}, "mailbox": "INBOX"}, reply="NO [TOOBIG] {size} octets"
+    )
+    slow = rule("imap.literal", when={"command": "append"}, delay=2) | {"name": "slow"}
+    session = Server(rules=[large, slow]).login()
+    assert session.command("APPEND INBOX (\\Seen) {100}") == ["NO [TOOBIG] 100 octets"]
+    session.actions.clear()
+    assert session.ok("APPEND INBOX {3}", "abc")
+    assert Wait(2) in session.actions
+    assert session.tagged("APPEND Other {100}").startswith("+")
+
+
+def test_a_server_may_look_for_the_mailbox_before_the_message() -> None:
+    session = Server(with_imap(options={"append_checks_first": True})).login()
+    assert session.command("APPEND nowhere {3}")[0].startswith("NO [TRYCREATE]")
+    assert session.ok("APPEND INBOX {3}", "abc")
+
+
 def test_a_bye_ends_the_connection() -> None:
     server = Server(rules=[rule("imap.fetch", reply="BYE System Error")])
     server.fill(MAIL)
@@ -445,6 +464,23 @@ WORDS = st.sampled_from(
             "ENABLE",
             "ID",
             "0",
+            "$",
+            "~{2+}",
+            "SORT",
+            "THREAD",
+            "REFERENCES",
+            "UTF-8",
+            "(DATE)",
+            "RETURN",
+            "(SAVE)",
+            "GETMETADATA",
+            "NOTIFY",
+            "SET",
+            "QRESYNC",
+            "IMAP4rev2",
+            "CATENATE",
+            "BINARY[1]",
+            "CHANGEDSINCE",
             "4294967296",
             "\0",
             "ÿ",
