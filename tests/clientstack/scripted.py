@@ -86,7 +86,8 @@ class ScriptedServer:
                 said = stream.line()
                 heard.append(said)
                 assert re.fullmatch(line[2:].strip(), said), f"expected {line[2:].strip()!r}, heard {said!r}"
-                tag = said.partition(" ")[0]
+                # The line that ends IDLE has no tag: what answers it is the command before.
+                tag = tag if said == "DONE" else said.partition(" ")[0]
             elif line == "!data":
                 self.data.append(stream.until(b"\r\n.\r\n"))
             elif line == "!tls":
