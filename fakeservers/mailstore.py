@@ -269,10 +269,17 @@ class Account:
         for watcher in tuple(self.watchers):
             watcher()
 
+    def superiors(self, name: str) -> list[str]:
+        """The names above `name` in the hierarchy, the highest first; none where there is no hierarchy."""
+        levels = name.split(self.delimiter) if self.delimiter else []
+        return [self.delimiter.join(levels[:depth]) for depth in range(1, len(levels))]
+
+    def is_below(self, name: str, superior: str) -> bool:
+        return bool(self.delimiter) and name.startswith(superior + self.delimiter)
+
     def inferiors(self, name: str) -> list[Mailbox]:
         """The mailboxes below `name` in the hierarchy, at any depth."""
-        prefix = name + self.delimiter
-        return [mailbox for each, mailbox in self.mailboxes.items() if each.startswith(prefix)]
+        return [mailbox for each, mailbox in self.mailboxes.items() if self.is_below(each, name)]
 
 
 class MailStore:
@@ -324,10 +331,9 @@ class MailStore:
             for message in account.inbox.expunge(list(account.inbox.messages)):
                 target.add(message.copy())
             return
-        prefix = old + account.delimiter
         renamed = {}
         for name, mailbox in account.mailboxes.items():
-            if name == old or name.startswith(prefix):
+            if name == old or account.is_below(name, old):
                 name = mailbox.name = new + name[len(old) :]
                 for message in mailbox.messages:
                     message.mailbox = name

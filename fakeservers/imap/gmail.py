@@ -156,7 +156,7 @@ def _mailbox(session: ImapSession, account: Account, label: str) -> Mailbox:
             return mailbox
     if label.startswith("\\"):
         raise RefusedError("label.invalid")
-    check_name(account, label)
+    check_name(session, label)
     create_superiors(session, account, label)
     return session.site.store.create(account, label, subscribe=False)
 

@@ -40,6 +40,11 @@ def _octets(session: ImapSession, name: str) -> bytes:
     return utf7.encode(name)
 
 
+def _delimiter(account: Account) -> bytes:
+    """NIL: names have no hierarchy (RFC 3501 7.2.2)."""
+    return quoted(account.delimiter.encode()) if account.delimiter else b"NIL"
+
+
 _SELECTIONS = {"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"}
 _RETURNS = {"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"}
 
@@ -115,8 +120,7 @@ class List(Command):
         subscribed = name in account.subscriptions
         below = ""
         if "SUBSCRIBED" in self.selections:
-            prefix = name + account.delimiter
-            inferior = any(each.startswith(prefix) for each in account.subscriptions)
+            inferior = any(account.is_below(each, name) for each in account.subscriptions)
             if "RECURSIVEMATCH" in self.selections and inferior:
                 below = ' ("CHILDINFO" ("SUBSCRIBED"))'
             if not (subscribed or below):
@@ -133,12 +137,12 @@ class List(Command):
         root = account.delimiter if session.manners.list_root_name else ""
         return b'* %b (\\Noselect) %b "%b"\r\n' % (
             self.said.encode(),
-            quoted(account.delimiter.encode()),
+            _delimiter(account),
             root.encode(),
         )
 
     def line(self, session: ImapSession, name: str, flags: list[str], more: str = "") -> bytes:
-        delimiter = quoted(account_of(session).delimiter.encode())
+        delimiter = _delimiter(account_of(session))
         said = wire_name(session, name)
         return b"* %b (%b) %b %b%b\r\n" % (
             self.said.encode(), " ".join(flags).encode(), delimiter, said, more.encode(),
@@ -210,9 +214,7 @@ class Lsub(List):
                 session.out.append(self.line(session, name, flags))
             elif b"%" in pattern:
                 # foo/bar subscribed and `%` asked for: foo is shown as not selectable (RFC 3501 6.3.9).
-                levels = name.split(account.delimiter)
-                for depth in range(1, len(levels)):
-                    superior = account.delimiter.join(levels[:depth])
+                for superior in account.superiors(name):
                     if superior not in account.subscriptions and test(_octets(session, superior)):
                         implied[superior] = None
         session.out += [self.line(session, name, ["\\Noselect"]) for name in implied]

@@ -146,17 +146,21 @@ class _Exchange(Interlude):
     def line(self, session: ImapSession, line: bytes) -> list[Action]:
         session.interlude = None
         try:
-            session.consult("auth-step", command="authenticate", mechanism=self.exchange.mechanism)
+            effect = session.consult("auth-step", command="authenticate", mechanism=self.exchange.mechanism)
             if line == b"*":
                 raise RefusedError("authenticate.cancelled")
-            answer = self.proceed(session, self.decode(session, line))
+            act = effect.reply if effect is not None else None
+            granted = act is not None and (act.reply or "").startswith("OK")
+            answer = self.proceed(session, self.decode(session, line), granted=granted)
         except RefusedError as error:
             return session.refuse(error)
         return session.answer(answer)
 
-    def proceed(self, session: ImapSession, response: bytes | None) -> Answer:
-        """Raises RefusedError when the client is not let in."""
+    def proceed(self, session: ImapSession, response: bytes | None, *, granted: bool = False) -> Answer:
+        """Raises RefusedError when the client is not let in. `granted`: a rule lets it in, whatever is still due."""
         step = self.exchange.step(response)
+        if granted and isinstance(step, sasl.Challenge):
+            step = sasl.Outcome("right", self.exchange.username, session.site.store.account(self.exchange.username))
         if isinstance(step, sasl.Challenge):
             challenge = b64encode(step.data).decode("ascii")
             return Answer("", interlude=self, line=f"+ {challenge}", secret=step.secret)

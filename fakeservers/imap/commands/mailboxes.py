@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fakeservers.imap.command import LOGGED_IN, Answer, Command, RefusedError
@@ -21,9 +23,21 @@ def account_of(session: ImapSession) -> Account:
     return account
 
 
-def check_name(account: Account, name: str) -> None:
-    """Raises RefusedError for what no mailbox can be called."""
-    levels = name.split(account.delimiter)
+_NAMESPACE = re.compile(r'\("((?:[^"\\]|\\.)*)" (?:"|NIL)')
+
+
+@lru_cache(64)
+def _prefixes(namespaces: str) -> tuple[str, ...]:
+    """What the names of each namespace begin with (RFC 2342)."""
+    return tuple(_NAMESPACE.findall(namespaces))
+
+
+def check_name(session: ImapSession, name: str) -> None:
+    """Raises RefusedError for what no mailbox can be called, and for what lies in no namespace."""
+    account = account_of(session)
+    levels = name.split(account.delimiter) if account.delimiter else [name]
+    if name != "INBOX" and not name.startswith(_prefixes(session.profile.namespace)):
+        raise RefusedError("mailbox.invalid", mailbox=name)
     if not name or not all(levels) or any(character < " " or "\x7f" <= character <= "\x9f" for character in name):
         raise RefusedError("mailbox.invalid", mailbox=name)
     if any("\ud800" <= character <= "\udfff" for character in name) or any(each in "%*" for each in name):
@@ -31,9 +45,7 @@ def check_name(account: Account, name: str) -> None:
 
 
 def create_superiors(session: ImapSession, account: Account, name: str) -> None:
-    levels = name.split(account.delimiter)
-    for depth in range(1, len(levels)):
-        superior = account.delimiter.join(levels[:depth])
+    for superior in account.superiors(name):
         if account.mailbox(superior) is None:
             session.site.store.create(account, superior, subscribe=False)
 
@@ -75,7 +87,7 @@ class Create(_OneMailbox):
         account = account_of(session)
         # A delimiter at the end says that the client means to make inferiors; the name is the one without it.
         name = self.mailbox.removesuffix(account.delimiter)
-        check_name(account, name)
+        check_name(session, name)
         existing = account.mailbox(name)
         if existing is not None and existing.attributes & {"\\Noselect"} and not account.inferiors(name):
             existing = None
@@ -135,10 +147,10 @@ class Rename(Command):
         if mailbox is None:
             raise RefusedError("mailbox.missing", mailbox=self.old)
         new = self.new.removesuffix(account.delimiter)
-        check_name(account, new)
+        check_name(session, new)
         if account.mailbox(new) is not None:
             raise RefusedError("mailbox.exists", mailbox=new)
-        if new.startswith(mailbox.name + account.delimiter) and mailbox is not account.inbox:
+        if account.is_below(new, mailbox.name) and mailbox is not account.inbox:
             raise RefusedError("mailbox.invalid", mailbox=new)
         create_superiors(session, account, new)
         session.site.store.rename(account, mailbox.name, new)

@@ -42,7 +42,7 @@ class _Group:
             case "SUBSCRIBED":
                 return name in account.subscriptions
             case "SUBTREE":
-                return any(name == each or name.startswith(each + account.delimiter) for each in self.names)
+                return any(name == each or account.is_below(name, each) for each in self.names)
             case "MAILBOXES":
                 return name in self.names
             case _:

@@ -279,6 +279,38 @@ def test_names_with_any_characters() -> None:
     assert session.tagged(b"CREATE {3+}\r\na\r\n").startswith("NO")
 
 
+@pytest.mark.parametrize("delimiter", [".", "\\", "|"])
+def test_any_hierarchy_delimiter(delimiter: str) -> None:
+    session = Server(with_imap(delimiter=delimiter)).login()
+    quoted = delimiter.replace("\\", "\\\\")
+    assert session.ok(f'CREATE "a{quoted}b{quoted}"')
+    assert session.data('LIST "" "%"') == [
+        f'* LIST (\\HasNoChildren) "{quoted}" INBOX',
+        f'* LIST (\\HasChildren) "{quoted}" a',
+    ]
+    assert session.data(f'LIST "" "a{quoted}%"')[0].startswith("* LIST (\\HasNoChildren)")
+    assert session.ok('RENAME a "c/d"'), "another delimiter's character is one like all others"
+    assert len(session.data('LIST "" "c*"')) == 2
+
+
+def test_names_without_a_hierarchy() -> None:
+    session = Server(with_imap(delimiter="", namespace='(("" NIL)) NIL NIL')).login()
+    assert session.ok('CREATE "a/b.c"')
+    assert session.data('LIST "" "%"')[1] == "* LIST (\\HasNoChildren) NIL a/b.c"
+    assert session.ok("RENAME a/b.c x")
+    assert session.data('LIST "" ""') == ['* LIST (\\Noselect) NIL ""']
+    assert session.data("NAMESPACE") == ['* NAMESPACE (("" NIL)) NIL NIL']
+
+
+def test_a_namespace_with_a_prefix() -> None:
+    session = Server(with_imap(delimiter=".", namespace='(("INBOX." ".")) NIL (("shared." "."))')).login()
+    assert session.tagged("CREATE Work").startswith("NO [CANNOT]")
+    assert session.ok("CREATE INBOX.Work")
+    assert session.ok("CREATE shared.Team")
+    assert session.tagged("RENAME INBOX.Work Work").startswith("NO [CANNOT]")
+    assert session.ok("DELETE INBOX.Work")
+
+
 def test_utf8_names_after_enable() -> None:
     session = Server().login()
     assert session.tagged('CREATE "Größe"').startswith("NO [CANNOT]"), "RFC 3501 5.1"
