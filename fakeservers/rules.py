@@ -531,7 +531,7 @@ class RuleBook:
 
     def __init__(self, rules: Iterable[Rule], random: Random) -> None:
         self._random = random
-        self._points: dict[str, list[_Compiled]] = {}
+        self.points: dict[str, list[_Compiled]] = {}
         self.advance: Callable[[float], None] = lambda seconds: None
         self.on_fire: dict[str, Callable[[], None]] = {}
         """Rule name: called on the loop each time that rule fires."""
@@ -548,7 +548,7 @@ class RuleBook:
 
     def remove(self, name: str) -> None:
         self.rules = [rule for rule in self.rules if rule.name != name]
-        for compiled in self._points.values():
+        for compiled in self.points.values():
             compiled[:] = [one for one in compiled if one.rule.name != name]
 
     def _enter(self, rule: Rule, *, first: bool) -> None:
@@ -557,15 +557,15 @@ class RuleBook:
         self.rules.insert(0 if first else len(self.rules), rule)
         for point in rule.points:
             for each in POINTS if point == "*" else [p for p in POINTS if fnmatchcase(p, point)]:
-                at = self._points.setdefault(each, [])
+                at = self.points.setdefault(each, [])
                 at.insert(0 if first else len(at), compiled)
 
     def has(self, point: str) -> bool:
-        return bool(self._points.get(point))
+        return bool(self.points.get(point))
 
     def consult(self, point: str, connection: Connection, /, **facts: object) -> Effect | None:
         """What the rules want at `point`, or None: the server does as it would."""
-        compiled = self._points.get(point)
+        compiled = self.points.get(point)
         if not compiled:
             return None
         facts.setdefault("command", point.partition(".")[2])

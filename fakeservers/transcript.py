@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import re
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from time import monotonic
 from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import quote, quote_plus
@@ -168,11 +168,12 @@ class Transcript:
         # An entry is FIELDS values in a row, of which most are shared, and becomes an `Entry` when somebody looks: a
         # message makes nine, and as objects they took a third of its time and of its memory.
         self._flat: deque[Any] = deque()
+        self._extend, self._clean = self._flat.extend, secrets.clean.get
         self._keep_connections = keep_connections
         self._newest = 0
         self._keep_bytes = keep_bytes
         self._bytes = 0
-        self._started = time.monotonic()
+        self._started = monotonic()
         self._read = self._elapsed = self._now = self._moved = -1.0
         self.watchers: list[Callable[[Entry], None]] = []
         """Called on the host's loop with each new entry; must not raise."""
@@ -209,16 +210,16 @@ class Transcript:
         """As `add`, for who has `where` and `what` ready."""
         found = None
         if not (masked or what[2]):
-            clean = self.secrets.clean.get(data)
+            clean = self._clean(data)
             if clean is not None:
                 data = clean
             else:
                 data, found = self.secrets.mask(data)
-        read = time.monotonic()
+        read = monotonic()
         if read - self._read > SAME_MOMENT or self._moved != self.clock.moved:
             self._read, self._elapsed = read, read - self._started
             self._now, self._moved = self.clock.now(), self.clock.moved
-        self._flat.extend((where, what, self._now, self._elapsed, data))
+        self._extend((where, what, self._now, self._elapsed, data))
         self._bytes += len(data)
         if self.watchers:
             self._tell()

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, cast
 from fakeservers.actions import Action, Cut, End, Ending, Inflate, More, Pace, Send, Session, StartTls, TlsFacts, Wait
 from fakeservers.certificates import ServerContext, Terms, nameless_context, server_context
 from fakeservers.connection import Connection
-from fakeservers.proxyheader import parse as parse_proxy_header
 from fakeservers.deflate import Deflated
+from fakeservers.proxyheader import parse as parse_proxy_header
 from fakeservers.transcript import NOTHING, SAID
 
 if TYPE_CHECKING:
@@ -314,7 +314,8 @@ class Wire(asyncio.BufferedProtocol):
             if type(first) is Send and first.pace is None:
                 self._write(first)
                 self._flush()
-                self._proceed()
+                if self._pending or self._eof or self._stirred_while_busy:
+                    self._proceed()
                 return
         self._queue.extend(actions)
         if not self._busy:

@@ -15,6 +15,7 @@ from fakeservers.smtp.paths import parse_mail, parse_rcpt
 from fakeservers.smtp.reading import ChunkReader, DataReader, irregularities
 from fakeservers.smtp.replies import MISTAKES, Replies, encode, is_auth, pieces
 from fakeservers.templates import placeholders
+from fakeservers.transcript import HEARD
 
 if TYPE_CHECKING:
     from fakeservers.connection import Connection
@@ -83,45 +84,11 @@ class SmtpSession:
     """The server's side of one SMTP connection (RFC 5321), on aiosmtpd's commands and hooks."""
 
     __slots__ = (
-        "_actions",
-        "_argument",
-        "_chunk",
-        "_chunk_failed",
-        "_chunk_refusal",
-        "_chunks",
-        "_commands",
-        "_data",
-        "_effect",
-        "_fixed",
-        "_head",
-        "_kept",
-        "_locked",
-        "_mistakes",
-        "_over",
-        "_overlong",
-        "_replies",
-        "_rules",
-        "_shut",
-        "_size",
-        "_starting_tls",
-        "_uncounted",
-        "_verb",
-        "authentication",
-        "binary",
-        "checks",
-        "connection",
-        "delivers",
-        "host",
-        "idle",
-        "lmtp",
-        "messages",
-        "offered",
-        "overruled",
-        "profile",
-        "refused",
-        "service",
-        "site",
-        "transactions",
+        "_actions", "_argument", "_chunk", "_chunk_failed", "_chunk_refusal", "_chunks", "_commands", "_data",
+        "_effect", "_fixed", "_head", "_kept", "_locked", "_mistakes", "_over", "_overlong", "_replies",
+        "_rules", "_shut", "_size", "_starting_tls", "_transcript", "_uncounted", "_verb", "authentication",
+        "binary", "checks", "connection", "delivers", "host", "idle", "lmtp", "messages", "offered",
+        "overruled", "profile", "refused", "service", "site", "transactions",
     )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:
@@ -145,6 +112,7 @@ class SmtpSession:
         self.delivers = True
         self.messages = self.transactions = 0
         self._rules = site.rules
+        self._transcript = site.transcript
         self._replies = _replies(self.profile, self.host)
         self.checks = self._replies.checks
         """What the server minds on this connection, see `fakeservers.points.STRICTNESS`."""
@@ -281,7 +249,7 @@ class SmtpSession:
         if is_auth or verb is None:
             self._hear(line)
         else:
-            self.connection.heard(line)
+            self._transcript.enter(self.connection.where, HEARD, line)
         self._verb = command.name
         # A reply that repeats the argument must not repeat a password.
         self._argument = argument.partition(" ")[0] if is_auth else argument
@@ -296,7 +264,7 @@ class SmtpSession:
             self._command(verb, argument)
 
     def _command(self, verb: Verb, argument: str) -> None:
-        if self._rules.has(verb.point):
+        if verb.point in self._rules.points:
             self.consult(verb.point, **self._facts(verb.name, argument))
         if self.refused and verb.name != "BDAT":
             self.say("unknown")
@@ -418,11 +386,6 @@ class SmtpSession:
                 size = argument.partition(" ")[0]
                 facts["size"] = int(size) if size.isascii() and size.isdecimal() else None
         return facts
-
-    def ruled_by(self, beginning: str) -> bool:
-        """Whether a rule at this point answers with what begins so."""
-        act = self._effect.reply if self._effect is not None else None
-        return act is not None and (act.reply or "").startswith(beginning)
 
     def count_commands(self) -> None:
         """Commands are counted when somebody may look: one entry for all since the last time."""

@@ -213,3 +213,10 @@ def test_no_other_command_between_chunks() -> None:
 @pytest.mark.parametrize("argument", ["", "x", "-1", "1 FIRST", "1" * 21, "²"])
 def test_bdat_syntax(argument: str) -> None:
     assert chunking().say(f"BDAT {argument}").startswith("501 5.5.4")
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b"x", b"\x0b", b"\x85"]), max_size=12), st.booleans())
+def test_line_ends_are_told_apart(parts: list[bytes], long: bool) -> None:
+    content = b"".join(parts) + (b"x\r\n" * 6000 if long else b"")
+    rest = content.replace(b"\r\n", b"")
+    assert irregularities(content) == ["bare-lf"] * (b"\n" in rest) + ["bare-cr"] * (b"\r" in rest)
