@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientAbortError, IMAPClientError
+from imapclient.imap_utf7 import decode as decode_utf7
+from imapclient.response_parser import parse_response
 
 from . import sasl
 from .errors import MailError
@@ -94,6 +96,15 @@ class _Client(IMAPClient):  # type: ignore[misc]
 
     def _set_read_timeout(self) -> None:
         return
+
+    def personal_namespace(self) -> tuple[str, str] | None:
+        """Prefix and hierarchy delimiter of the first personal namespace; parameters may stand behind them, which
+        imapclient's own `namespace` takes for a fault (RFC 2342 5)."""
+        personal, *_ = parse_response(self._command_and_check("namespace"))
+        if not personal:
+            return None
+        prefix, delimiter = personal[0][:2]
+        return decode_utf7(prefix), (delimiter or b"").decode("ascii", "replace")
 
 
 class ImapSession:
@@ -339,13 +350,13 @@ class ImapSession:
         if self._offers("NAMESPACE"):
             try:
                 with self._mapped("NAMESPACE"):
-                    personal = self._client.namespace().personal
+                    personal: tuple[str, str] | None = self._client.personal_namespace()
             except MailError:
                 if self.wire.closed:
                     raise
                 personal = None
-            if personal:
-                return str(personal[0][0]), str(personal[0][1] or "")
+            if personal is not None:
+                return personal
         with self._mapped("LIST"):
             found = self._client.list_folders("", "")
         return "", str((found[0][1] or b"").decode("ascii", "replace")) if found else ""
