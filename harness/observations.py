@@ -49,6 +49,8 @@ class SeenStep:
     excused: bool = False
     sent: dict[str, bytes] = field(default_factory=dict)
     """Message id: the octets given to the client (`send`)."""
+    account: str = ""
+    """Who sends: user name and port of the outgoing settings."""
 
 
 @dataclass(frozen=True, slots=True)

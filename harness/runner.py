@@ -266,7 +266,16 @@ class _Course:
             self.host.call(self.host.abort_connections)
         self.seen.steps.append(
             SeenStep(
-                number, step.action, now, reply, silence, invalid, hit and silence is not None, self._hostile, sent
+                number,
+                step.action,
+                now,
+                reply,
+                silence,
+                invalid,
+                crashed=hit and silence is not None,
+                excused=self._hostile,
+                sent=sent,
+                account=_account(settings),
             )
         )
         return invalid is None and (silence is None or hit)
@@ -330,6 +339,11 @@ class _Course:
 
 
 CRASH = "crash-point"
+
+
+def _account(settings: dict[str, dict[str, Any]]) -> str:
+    outgoing = settings.get("outgoing", {})
+    return f"{outgoing.get('username')} at {outgoing.get('host')}:{outgoing.get('port')}"
 
 
 def observe(scenario: Scenario, host: FakeMailHost, client: Client, state: Path) -> Observations:

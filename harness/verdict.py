@@ -24,6 +24,7 @@ from harness.expectations import (
     WirePattern,
 )
 from harness.observations import Line, Observations, SeenMailbox, SeenMessage, SeenStep
+from harness.oracle import findings
 from harness.scenario import Scenario
 
 __all__ = ["Failure", "Verdict", "judge"]
@@ -102,6 +103,8 @@ def _check(scenario: Scenario, seen: Observations) -> Iterator[tuple[str, Failur
                 yield wire.grade, failure
     for failure in _everywhere(seen):
         yield "must", failure
+    for found in findings(seen):
+        yield found.grade, Failure(found.expectation, found.expected, found.observed, [], step=found.step)
 
 
 # --- replies
