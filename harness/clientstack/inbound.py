@@ -54,6 +54,10 @@ class Inbound:
 
     def process(self) -> MailError | None:
         """Reads the account and acts on what is new. Returns what kept it from reading all."""
+        with self._mailbox.alone() as busy:
+            return busy or self._process()
+
+    def _process(self) -> MailError | None:
         error = self._mailbox.read()
         for message in self._mailbox.ledger.waiting():
             kind, facts, act = self._understood(message)

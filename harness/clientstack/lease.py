@@ -1,4 +1,4 @@
-"""One sender at a time on a state folder, across threads and processes.
+"""One sender and one reader at a time on a state folder, across threads and processes.
 
 The lease is a lock of the operating system on a file: it ends with its process, however that ends, so that nobody
 has to guess from a clock whether a holder still lives.
@@ -16,17 +16,18 @@ from typing import IO, Final
 
 from .errors import MailError
 
-__all__ = ["Lease"]
+__all__ = ["READER", "SENDER", "Lease"]
 
-FILE_NAME: Final = "sender.lock"
+SENDER: Final = "sender.lock"
+READER: Final = "reader.lock"
 _LOOK_AGAIN: Final = 0.02
 
 
 class Lease:
-    """The right to send from a state folder."""
+    """The right to send from a state folder, or to read into it."""
 
-    def __init__(self, folder: str | Path) -> None:
-        self._path = Path(folder) / FILE_NAME
+    def __init__(self, folder: str | Path, name: str = SENDER) -> None:
+        self._path = Path(folder) / name
 
     @contextlib.contextmanager
     def held(self, patience: float, no_more: Callable[[], bool]) -> Iterator[bool]:

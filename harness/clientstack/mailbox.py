@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from .compose import crlf, header_section, message_id
 from .debugfile import dialogue_for
 from .errors import MailError
+from .lease import READER, Lease
 from .ledger import FILED, FILING, SEEN, Entry, Ledger
 from .pop3 import Pop3Session
 from .settings import Settings
@@ -57,6 +58,7 @@ class Mailbox:
         self._dial = dial
         self._folder = state_dir
         self.store = Store(state_dir, settings.durability)
+        self._lease = Lease(state_dir, READER)
         self.ledger = Ledger(self.store, self._incoming.account, now)
 
     def __enter__(self) -> Mailbox:
@@ -78,11 +80,21 @@ class Mailbox:
     def handing_over(self) -> Iterator[Fetched]:
         """What `fetch` gives, for a caller that has to keep it first: the messages are the caller's once the block
         has ended without an exception. What interrupts it leaves them for the next call."""
-        error = self.read()
-        waiting = self.ledger.waiting()
-        yield Fetched(tuple(IncomingMessage(each.raw, each.problem) for each in waiting), error)
-        if waiting:
-            self.ledger.handed_over(waiting)
+        with self.alone() as busy:
+            if busy is not None:
+                yield Fetched((), busy)
+                return
+            error = self.read()
+            waiting = self.ledger.waiting()
+            yield Fetched(tuple(IncomingMessage(each.raw, each.problem) for each in waiting), error)
+            if waiting:
+                self.ledger.handed_over(waiting)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[MailError | None]:
+        """The block of the only reader of this state folder; gives the error of one that is not."""
+        with self._lease.held(self._incoming.timeout, lambda: False) as held:
+            yield None if held else MailError("temporary", "another process reads now")
 
     def wait(self, seconds: float) -> bool:
         """Waits until there is mail to fetch, at most so many real seconds: by IMAP IDLE where it is offered, else by

@@ -77,3 +77,17 @@ def test_pop3_looks(incoming: Make, tmp_path: Path, now: datetime) -> None:
         assert wait(incoming(server.port, "pop3"), tmp_path, now)
     with ScriptedServer(LOGIN + "C: LIST\nS! +OK\\r\\n.\\r\\n\n" + BYE) as server:
         assert not wait(incoming(server.port, "pop3"), tmp_path, now, 0.1)
+
+
+def test_two_readers_take_turns(incoming: Make, tmp_path: Path, now: datetime) -> None:
+    settings = Settings.from_json(incoming(1, "imap", timeout=0.05))
+    with Mailbox(settings, tmp_path, now) as first, Mailbox(settings, tmp_path, now) as second:
+        with first.handing_over() as fetched:
+            assert fetched.error is not None
+            assert fetched.error.category == "connect"
+            busy = second.fetch()
+        assert busy.error is not None
+        assert busy.error.text == "another process reads now"
+        again = second.fetch().error
+    assert again is not None
+    assert again.category == "connect"
