@@ -6,7 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-__all__ = ["Action", "Cut", "End", "Ending", "Inflate", "More", "Pace", "Send", "Session", "StartTls", "TlsFacts", "Wait"]
+__all__ = [
+    "Action",
+    "Cut",
+    "End",
+    "Ending",
+    "Inflate",
+    "More",
+    "Pace",
+    "Send",
+    "Session",
+    "StartTls",
+    "TlsFacts",
+    "Wait",
+]
 
 Ending = Literal["close", "reset", "half-close", "stall", "abandon-tls"]
 """How a connection stops: FIN after all data, RST, FIN of our half only, silence with the socket open,
@@ -24,8 +37,10 @@ class Pace:
     hold: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Send:
+    """Nobody changes one, for many are shared; to be frozen would double what it costs to make them."""
+
     data: bytes
     pace: Pace | None = None
     rule: str | None = None

@@ -110,6 +110,9 @@ class Condition(BaseModel):
         if given == {"equals"}:
             equals = self.equals
             return lambda value: _among(value, equals)
+        if given == {"not_"}:
+            unwanted = self.not_
+            return lambda value: not _among(value, unwanted)
         if given == {"regex"} and self.regex is not None:
             search = re.compile(self.regex, re.IGNORECASE).search
             return lambda value: search("" if value is None else str(value)) is not None

@@ -86,7 +86,7 @@ class SmtpSession:
     __slots__ = (
         "_actions", "_argument", "_chunk", "_chunk_failed", "_chunk_refusal", "_chunks", "_commands", "_data",
         "_effect", "_fixed", "_head", "_kept", "_locked", "_mistakes", "_over", "_overlong", "_replies",
-        "_rules", "_shut", "_size", "_starting_tls", "_transcript", "_uncounted", "_verb", "authentication",
+        "_rules", "_shut", "_size", "_starting_tls", "_timed", "_transcript", "_uncounted", "_verb", "authentication",
         "binary", "checks", "connection", "delivers", "host", "idle", "lmtp", "messages", "offered",
         "overruled", "profile", "refused", "service", "site", "transactions",
     )  # fmt: skip
@@ -120,6 +120,7 @@ class SmtpSession:
         self._actions: list[Action] = []
         self._effect: Effect | None = None
         self._fixed: dict[str, Send] = {}
+        self._timed: tuple[str, int, Send] | None = None
         self._kept = b""
         self._head = b""
         self._overlong = 0
@@ -344,7 +345,7 @@ class SmtpSession:
     def consult(self, point: str, **facts: object) -> None:
         """Ask the rules: sets `refused` or `overruled` where one answers, and what goes around the next reply."""
         self.refused = self.overruled = False
-        if not self._rules.has(point):
+        if point not in self._rules.points:
             return
         if self._rules.count_commands:
             self.count_commands()
@@ -418,11 +419,19 @@ class SmtpSession:
             self.leave()
 
     def _make(self, key: str, values: dict[str, object]) -> Send:
-        """A reply with its placeholders filled; kept where they stay as they are for the whole connection."""
+        """A reply with its placeholders filled; kept where they stay as they are for the whole connection, or for the
+        second that it names."""
+        varying = self._replies.varying.get(key, frozenset())
+        second = int(self.site.clock.now()) if "unix_time" in varying else 0
+        if second and self._timed is not None and self._timed[:2] == (key, second):
+            return self._timed[2]
         reply = Send(self._words(key, values))
-        varying = self._replies.varying.get(key)
-        if varying is not None and varying <= self.connection.variables.keys():
-            self._fixed[key] = reply
+        if varying:
+            changing = varying - self.connection.variables.keys()
+            if not changing:
+                self._fixed[key] = reply
+            elif changing == {"unix_time"}:
+                self._timed = (key, second, reply)
         return reply
 
     def say_bytes(self, answer: bytes, *, secret: bool = False) -> None:
