@@ -57,7 +57,8 @@ def _message_ids(steps: list[SeenStep]) -> dict[str, str]:
 
 
 def _results(step: SeenStep) -> list[dict[str, Any]]:
-    return (step.reply or {}).get("results", [])
+    results: list[dict[str, Any]] = (step.reply or {}).get("results", [])
+    return results
 
 
 def _claims(steps: list[SeenStep], tried: list[Attempt], ids: dict[str, str]) -> Iterator[Finding]:

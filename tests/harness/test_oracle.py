@@ -33,7 +33,7 @@ def dialogue(
     connection: int = 1,
     rule: str | None = None,
 ) -> list[Line]:
-    """One connection with one transaction: the codes answer MAIL, each RCPT, DATA and the message, as far as they go."""
+    """One connection with one transaction: the codes answer MAIL, each RCPT, DATA and the message, if so many."""
     said = [b"MAIL FROM:<a@x>\r\n", *(f"RCPT TO:<{address}>\r\n".encode() for address in to), b"DATA\r\n", raw]
     lines = [line("S", b"220 hi\r\n", step, connection)]
     for index, code in enumerate(codes):
