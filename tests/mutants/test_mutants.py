@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from random import Random
 
 import pytest
 from ruamel.yaml import YAML
@@ -19,6 +21,8 @@ from harness.runner import run_case
 
 HERE = Path(__file__).parent
 NOW = 1_790_000_000.0
+OURS = ("a fake server broke", "mailrig lacks")
+"""How the reason of an error begins that is the harness's own, not the client's."""
 
 
 @cache
@@ -89,12 +93,15 @@ def test_the_catalogue_and_the_mutants_are_the_same() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("broken_client", list(catalogue()), indirect=True)
-def test_a_mutant_against_every_scenario(broken_client: Client) -> None:
-    """Nothing that a broken client does ends in an error of the harness, and what the catalogue names breaks."""
-    verdicts = {
-        case.id: run(case, broken_client) for file in scenario_files(shipped_folder()) for case in load_cases(file)
-    }
-    assert [result.reason for result in verdicts.values() if result.verdict == "error"] == []
-    assert any(result.verdict == "fail" for result in verdicts.values())
+def test_a_mutant_against_every_scenario(broken_client: Client, request: pytest.FixtureRequest) -> None:
+    """Whatever a broken client does, the fake servers stand it. `MAILRIG_FULL_SAMPLE=N` takes N scenarios at random,
+    the same ones for each mutant in every run, where there is no time for all."""
+    files = scenario_files(shipped_folder())
+    if sample := int(os.environ.get("MAILRIG_FULL_SAMPLE", "0")):
+        files = Random(request.node.name).sample(files, min(sample, len(files)))
+    results = [run(case, broken_client) for file in files for case in load_cases(file)]
+    broken = [(result.id, result.reason) for result in results if (result.reason or "").startswith(OURS)]
+    assert broken == []
+    assert results
