@@ -192,7 +192,7 @@ _SIMPLE: dict[str, Writer] = {
 
 
 def _modseq(cursor: Cursor, session: ImapSession, name: str) -> Item:
-    session.enabled.add("CONDSTORE")
+    session.enable("CONDSTORE")
     return Item("MODSEQ", lambda view, message: b"MODSEQ (%d)" % message.modseq)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any
 
-__all__ = ["OPTIONS", "Manners", "check_options"]
+__all__ = ["OPTIONS", "Manners", "check_options", "manners_of"]
 
 
 def _option(default: bool | str | int, text: str) -> Any:
@@ -52,6 +53,16 @@ class Manners:
     say_split: str = _choice(("whole", "literals", "mixed"), "literals come in one segment or in several")
     append_checks_first: bool = _option(False, "APPEND to a mailbox that is not there is refused before the literal")
     append_needs_crlf: bool = _option(False, "APPEND of a message with a bare CR or LF is refused")
+
+
+@lru_cache(256)
+def _manners(options: tuple[tuple[str, object], ...]) -> Manners:
+    return Manners(**dict(options))  # type: ignore[arg-type]
+
+
+def manners_of(options: Mapping[str, object]) -> Manners:
+    """The manners of a profile, the same object for all its sessions."""
+    return _manners(tuple(options.items()))
 
 
 OPTIONS: Mapping[str, tuple[object, str]] = {

@@ -7,6 +7,7 @@ space behind, or nothing. `ok` stands for every `*.ok` that a profile leaves out
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fakeservers.templates import placeholders, render
@@ -14,7 +15,7 @@ from fakeservers.templates import placeholders, render
 if TYPE_CHECKING:
     from fakeservers.connection import Connection
 
-__all__ = ["DEFAULTS", "REPLY_KEYS", "Replies", "check_reply_keys"]
+__all__ = ["DEFAULTS", "REPLY_KEYS", "Replies", "check_reply_keys", "replies_of"]
 
 DEFAULTS: Mapping[str, str] = {
     "greeting": "OK [CAPABILITY {capabilities}] {host} IMAP4rev1 ready",
@@ -109,6 +110,16 @@ def check_reply_keys(replies: Mapping[str, str]) -> None:
     for key in replies:
         if key not in REPLY_KEYS:
             raise ValueError(unknown("reply", key, REPLY_KEYS))
+
+
+@lru_cache(64)
+def _replies(own: tuple[tuple[str, str], ...]) -> Replies:
+    return Replies(dict(own))
+
+
+def replies_of(own: Mapping[str, str]) -> Replies:
+    """The texts of a profile, the same object for all its sessions."""
+    return _replies(tuple(own.items()))
 
 
 class Replies:

@@ -340,7 +340,7 @@ def _modseq(reading: Reading) -> Test:
         cursor.space()
     limit = cursor.number(2**63 - 1)
     reading.modseq = True
-    reading.session.enabled.add("CONDSTORE")
+    reading.session.enable("CONDSTORE")
     return Test(1, lambda seq, message: message.modseq >= limit)
 
 

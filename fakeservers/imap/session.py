@@ -15,13 +15,14 @@ from fakeservers.imap.command import Answer, Command, Interlude, RefusedError, S
 from fakeservers.imap.commands import LACKED, commands
 from fakeservers.imap.cursor import BadSyntaxError, Cursor
 from fakeservers.imap.fragmenter import Fragmenter, LineTooLongError, announced
-from fakeservers.imap.options import Manners
-from fakeservers.imap.replies import Replies
+from fakeservers.imap.options import Manners, manners_of
+from fakeservers.imap.replies import replies_of
 from fakeservers.imap.selected import Selected
 from fakeservers.imap.voice import Voice, voice_of
 from fakeservers.mailstore import Message
 from fakeservers.profile import ImapProfile
 from fakeservers.rules import Effect
+from fakeservers.transcript import NOTHING
 
 if TYPE_CHECKING:
     from fakeservers.imap.commands.notifying import Notifications
@@ -30,6 +31,7 @@ __all__ = ["ImapSession"]
 
 _MERELY_NAMED = 64 * 1024
 """Octets of a literal that a client may send before it has logged in."""
+_NOTHING_ENABLED: frozenset[str] = frozenset()
 _PIECE = 256 * 1024
 """Octets of an answer that are made at once: a longer one is made while it is sent."""
 _LITERALS = 64
@@ -39,14 +41,21 @@ _LITERALS = 64
 class ImapSession:
     """Implements `fakeservers.actions.Session`."""
 
+    __slots__ = (
+        "_bad", "_ended", "_held", "_input", "_literal", "_masker", "_parts", "_refused", "_replies", "_streaming",
+        "_voice", "_words", "compressed", "connection", "effect", "enabled", "idle", "interlude", "manners",
+        "notifications", "offered", "out", "profile", "selected", "site", "tag", "verb",
+    )  # fmt: skip
+
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.site = connection.site
         self.profile: ImapProfile = connection.site.profile.imap
-        self.manners: Manners = Manners(**self.profile.options)  # type: ignore[arg-type]
+        self.manners: Manners = manners_of(self.profile.options)
         self.idle: float = self.profile.idle
         self.selected: Selected | None = None
-        self.enabled: set[str] = set()
+        self.enabled: frozenset[str] = _NOTHING_ENABLED
+        """Extensions that the client has turned on."""
         self.out: list[bytes] = []
         """Untagged responses of the command under way, whole lines."""
         self.interlude: Interlude | None = None
@@ -57,12 +66,12 @@ class ImapSession:
         """The client has turned on COMPRESS (RFC 4978)."""
         self.effect: Effect | None = None
         """What the rules want of the command under way."""
-        self._words: dict[str, object] = {}
+        self._words: Mapping[str, object] = NOTHING
         """Placeholders of rules' texts that the command under way has filled."""
         self.tag = ""
         self.verb = ""
         self.offered = offered_ever(connection)
-        self._replies = Replies(self.profile.replies)
+        self._replies = replies_of(self.profile.replies)
         self._input = Fragmenter(self.profile.line_limit)
         self._parts: list[bytes] = []
         self._literal: int | None = None
@@ -154,6 +163,9 @@ class ImapSession:
     def condstore(self) -> bool:
         return "CONDSTORE" in self.enabled
 
+    def enable(self, *capabilities: str) -> None:
+        self.enabled |= frozenset(capabilities)
+
     def offers(self, capability: str) -> bool:
         return capability in self.offered
 
@@ -191,8 +203,8 @@ class ImapSession:
         effect = self.connection.consult(point, **facts)
         if effect is not None:
             self._behave(effect)
-            self._words = {"arg": facts.get("argument", ""), "mailbox": "", **self._words}
-            self._words.update((name, value) for name, value in facts.items() if name in ("mailbox", "size"))
+            told = {name: value for name, value in facts.items() if name in ("mailbox", "size")}
+            self._words = {"arg": facts.get("argument", ""), "mailbox": "", **self._words, **told}
             if self.effect is not None:
                 effect = Effect(f"{self.effect.rule}+{effect.rule}", [*effect.acts, *self.effect.acts])
             self.effect = effect
@@ -315,7 +327,7 @@ class ImapSession:
         early = self.manners.append_checks_first and masking.verb_of(self._parts[0]) == b"APPEND"
         if not early and not self.site.rules.has("imap.literal"):
             return [Send(f"{self.say('literal.continue')}\r\n".encode())]
-        self.effect, self.out, self._words = None, [], {}
+        self.effect, self.out, self._words = None, [], NOTHING
         cursor = Cursor(self._parts, utf8=self.utf8)
         facts: dict[str, object] = {}
         try:
@@ -396,7 +408,7 @@ class ImapSession:
         cursor = Cursor(parts, utf8=self.utf8, saved="SEARCHRES" in self.offered)
         self.effect = None
         self.out = []
-        self._words = {}
+        self._words = NOTHING
         try:
             self.tag = cursor.tag()
         except BadSyntaxError as error:

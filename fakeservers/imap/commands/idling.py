@@ -62,9 +62,9 @@ class Enable(Command):
 
     def run(self, session: ImapSession) -> Answer:
         known = [word for word in self.words if word in _ENABLED and session.built(word)]
-        session.enabled.update(known)
+        session.enable(*known)
         if "QRESYNC" in known:
             # Who wants QRESYNC has CONDSTORE with it (RFC 7162 3.2.3).
-            session.enabled.add("CONDSTORE")
+            session.enable("CONDSTORE")
         session.out.append(" ".join(["* ENABLED", *(_ENABLED[word] for word in known)]).encode() + b"\r\n")
         return Answer("enable.ok")

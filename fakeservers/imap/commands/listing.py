@@ -283,7 +283,7 @@ def status_item(cursor: Cursor, session: ImapSession) -> str:
     if needs:
         session.require(cursor, needs, "a status item")
     if item == "HIGHESTMODSEQ":
-        session.enabled.add("CONDSTORE")
+        session.enable("CONDSTORE")
     return item
 
 

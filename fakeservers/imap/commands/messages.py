@@ -72,7 +72,7 @@ class Fetch(_OnMessages):
             session.require(cursor, "CONDSTORE|QRESYNC", "a FETCH modifier")
             cursor.space()
             self.changed_since = cursor.number(2**63 - 1)
-            session.enabled.add("CONDSTORE")
+            session.enable("CONDSTORE")
 
         cursor.parenthesized(modifier)
         if self.vanished and not self.changed_since:
@@ -140,7 +140,7 @@ class Store(_OnMessages):
             self.unchanged_since = cursor.number(2**63 - 1)
             cursor.expect(b")")
             cursor.space()
-            session.enabled.add("CONDSTORE")
+            session.enable("CONDSTORE")
         self.sign = "+" if cursor.take(b"+") else "-" if cursor.take(b"-") else ""
         self.item, dot, silent = cursor.word().partition(".SILENT")
         self.silent = bool(dot)

@@ -61,7 +61,7 @@ class Select(Command):
         if "\\Noselect" in mailbox.attributes:
             raise RefusedError("select.noselect", mailbox=self.mailbox)
         if self.condstore:
-            session.enabled.add("CONDSTORE")
+            session.enable("CONDSTORE")
         manners = session.manners
         selected = Selected(
             mailbox,
