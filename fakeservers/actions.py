@@ -80,6 +80,8 @@ class Inflate:
 class End:
     how: Ending = "close"
     rule: str | None = None
+    expected: bool = False
+    """The client has asked for it and sends nothing more: nothing has to be swallowed for the last reply's sake."""
 
 
 @dataclass(frozen=True, slots=True)

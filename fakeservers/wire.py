@@ -359,7 +359,7 @@ class Wire(asyncio.BufferedProtocol):
                     self._ask(question)
                     return
                 case End(how):
-                    self._end(how, action.rule)
+                    self._end(how, action.rule, expected=action.expected)
         self._flush()
         self._proceed()
 
@@ -413,7 +413,7 @@ class Wire(asyncio.BufferedProtocol):
             if data:
                 self._transport.write(data)
 
-    def _end(self, how: Ending, rule: str | None) -> None:
+    def _end(self, how: Ending, rule: str | None, *, expected: bool = False) -> None:
         if self._ended:
             return
         self._ended = how
@@ -428,7 +428,7 @@ class Wire(asyncio.BufferedProtocol):
                 with contextlib.suppress(ssl.SSLError):
                     self._tls.unwrap()
                 self._transport.write(self._outgoing.read())
-            if self._eof:
+            if self._eof or (expected and self._tls is None):
                 self._transport.close()
                 return
             with contextlib.suppress(OSError):

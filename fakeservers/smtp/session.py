@@ -48,6 +48,7 @@ CACHED_LENGTH = 512
 """Octets of the longest line that is remembered taken apart."""
 _LINE_ENDS = {"crlf": b"\r\n", "lf": b"\n", "cr": b"\r", "none": b""}
 _CLOSE = End("close")
+_QUIT = End("close", expected=True)
 _START_TLS = StartTls()
 
 
@@ -531,7 +532,7 @@ class SmtpSession:
         """End the connection behind what was said."""
         if not self._over:
             self._over = True
-            self._actions.append(_CLOSE)
+            self._actions.append(_QUIT if self._verb == "QUIT" else _CLOSE)
 
     def start_tls(self) -> None:
         if not self._over:
