@@ -13,6 +13,7 @@ from imap_dialogue import NOON, Dialogue, Server
 from fakeservers.imap.sorting import base_subject
 from fakeservers.imap.threads import ALGORITHMS, Node, written
 from fakeservers.mailstore import Message
+from fakeservers.profile import load_profile
 
 MAIL = b"From: a@b.test\r\nSubject: one\r\n\r\nHello world\r\n"
 
@@ -82,8 +83,11 @@ def test_a_missing_parent_keeps_its_children_together() -> None:
 # --- labels
 
 
+GMAIL = load_profile("gmail")
+
+
 def gmail() -> tuple[Server, Dialogue]:
-    server = Server("gmail")
+    server = Server(GMAIL)
     session = server.session("imaps", tls=True)
     assert session.ok("LOGIN alice@example.test secret")
     return server, session
@@ -171,7 +175,7 @@ class Labelled(RuleBasedStateMachine):
 
 
 TestLabelled = Labelled.TestCase
-TestLabelled.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+TestLabelled.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
 
 
 def test_flags_are_the_messages_own_and_so_is_its_id() -> None:
