@@ -140,17 +140,23 @@ class Authentication:
         answer = self._exchange.step(response)
         dialogue = self._dialogue
         # A rule may let the client in early, or never stop asking.
-        if isinstance(answer, sasl.Challenge) and dialogue.ruled_by("2"):
+        if isinstance(answer, sasl.Challenge) and self._ruled_by("2"):
             answer = sasl.Outcome(
                 "right", self._exchange.username, dialogue.site.store.account(self._exchange.username)
             )
-        elif isinstance(answer, sasl.Outcome) and dialogue.ruled_by("334"):
+        elif isinstance(answer, sasl.Outcome) and self._ruled_by("334"):
             answer = sasl.Challenge()
         if isinstance(answer, sasl.Challenge):
             self._dialogue.authentication = self
             self._dialogue.say_bytes(b"334 " + base64.b64encode(answer.data) + b"\r\n", secret=answer.secret)
             return
         self._settle(answer)
+
+    def _ruled_by(self, beginning: str) -> bool:
+        """Whether a rule at this point answers with what begins so."""
+        effect = self._dialogue._effect
+        act = effect.reply if effect is not None else None
+        return act is not None and (act.reply or "").startswith(beginning)
 
     def _settle(self, outcome: sasl.Outcome) -> None:
         dialogue, connection = self._dialogue, self._dialogue.connection

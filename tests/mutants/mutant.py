@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 import business
+import hostile
 import incoming
 import outgoing
 from registry import MUTANTS
 
-PARTS = (outgoing, incoming, business)
+PARTS = (outgoing, incoming, business, hostile)
 
 
 def listing() -> str:
