@@ -12,9 +12,10 @@ import business
 import hostile
 import incoming
 import outgoing
+import reading
 from registry import MUTANTS
 
-PARTS = (outgoing, incoming, business, hostile)
+PARTS = (outgoing, incoming, business, hostile, reading)
 
 
 def listing() -> str:
