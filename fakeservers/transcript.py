@@ -19,7 +19,7 @@ from fakeservers.clock import Clock
 __all__ = ["Entry", "Secrets", "Transcript", "What", "Where"]
 
 MASK = b"***"
-CLEAN_LINES, CLEAN_LENGTH = 2048, 256
+CLEAN_LINES, CLEAN_LENGTH = 2048, 512
 """How many lines without a secret are remembered, and how long they may be."""
 NOTHING: Mapping[str, object] = MappingProxyType({})
 FIELDS = 5
