@@ -9,7 +9,7 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from fakeservers.profile import SERVICES, profile_names
 from fakeservers.rules import Rule
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
-MESSAGE = b"Subject: hello\r\n\r\n.dots\r\nbare\nlf and \r cr\r\n" + b"x" * 5000 + b"\r\nend\r\n"
+MESSAGE = b"Subject: hello\r\n\r\n.dots\r\nbare\nlf and \r cr\r\n" + b"x" * 1500 + b"\r\nend\r\n"
 
 
 def trusting(host: FakeMailHost) -> ssl.SSLContext:
@@ -77,10 +77,11 @@ def test_mail_is_there_over_imap_and_pop3_with_its_octets_when_the_final_250_com
             assert isinstance(part, tuple)
             assert part[1].endswith(MESSAGE)
         pop = poplib.POP3_SSL("localhost", at["ports"]["pop3s"], timeout=10, context=trusting(host))
-        pop.user(BOB)
-        pop.pass_("secret")
-        assert b"\n".join(pop.retr(1)[1]).endswith(b"end")
-        pop.quit()
+        with closing(pop):
+            pop.user(BOB)
+            pop.pass_("secret")
+            assert b"\n".join(pop.retr(1)[1]).endswith(b"end")
+            pop.quit()
         (kept,) = host.messages(BOB)
         assert kept.raw.endswith(MESSAGE)
         assert (kept.mail_from, kept.rcpt_to, kept.mailbox, kept.uid) == (ALICE, (BOB,), "INBOX", 1)
