@@ -515,8 +515,11 @@ class _Compiled:
     def _count(self, scope: str, moment: Moment) -> int:
         key: object = scope
         if scope == "connection":
-            key = moment.connection.id
-        elif scope == "account" and (account := moment.connection.account or moment.connection.claimed) is not None:
+            # Kept by the connection, so that it goes when the connection goes.
+            name = f"rule {id(self)}"
+            moment.connection.tally.add(name, 0.0)
+            return moment.connection.tally.total(name)
+        if scope == "account" and (account := moment.connection.account or moment.connection.claimed) is not None:
             key = ("account", account.address)
         self.seen[key] = self.seen.get(key, 0) + 1
         return self.seen[key]
