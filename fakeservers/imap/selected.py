@@ -167,8 +167,9 @@ class Selected:
         return self.flag_lines()
 
     def vanished(self) -> list[int]:
-        """Take the expunged messages out of the view; returns their UIDs, for VANISHED (RFC 7162 3.2.10)."""
-        uids = sorted(message.uid for message in self._gone)
+        """Take the expunged messages out of the view; returns their UIDs, for VANISHED (RFC 7162 3.2.10): a client
+        counts down for each, so only those that it was told of."""
+        uids = sorted(message.uid for message in self._gone if self.seq(message) is not None)
         self._adopt()
         return uids
 

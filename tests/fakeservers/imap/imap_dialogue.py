@@ -159,8 +159,8 @@ def play(path: Path) -> None:
     """Play a trace: `C:` lines are sent, `S:` lines expected; `C2:` and `S2:` are a second session's.
 
     Lines before the first of these are settings: `profile:`, `offers:` capabilities, `message:` an RFC 5322 file,
-    `mailbox:`, `rule:` in JSON. In an `S:` line `<<...>>` holds a regular expression. Raises AssertionError with the
-    trace's line.
+    `mailbox:`, `rule:` in JSON, `covers:` capabilities. In an `S:` line `<<...>>` holds a regular expression. Raises
+    AssertionError with the trace's line.
     """
     settings: dict[str, list[str]] = {}
     steps: list[tuple[int, str, str, str]] = []

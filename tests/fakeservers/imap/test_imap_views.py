@@ -17,10 +17,13 @@ FLAGS = st.sampled_from(["\\Seen", "\\Deleted", "\\Flagged", "work"])
 class Client:
     """Keeps UIDs and flags by sequence number as a client would: from untagged responses alone."""
 
-    def __init__(self, dialogue: Dialogue) -> None:
+    def __init__(self, dialogue: Dialogue, *, resync: bool = False) -> None:
         self.dialogue = dialogue
         self.uids: list[int | None] = []
         self.idling = False
+        self.resync = resync
+        if resync:
+            dialogue.command("ENABLE QRESYNC")
         self.tell("SELECT INBOX")
         self.tell("FETCH 1:* (UID)")
 
@@ -35,7 +38,13 @@ class Client:
             count = int(match[1])
             assert count >= len(self.uids), "EXISTS must not shrink the mailbox"
             self.uids += [None] * (count - len(self.uids))
+        elif match := re.match(r"\* VANISHED ([\d:,]+)", line):
+            assert expunges, "VANISHED during FETCH, STORE or SEARCH"
+            for first, _, last in (part.partition(":") for part in match[1].split(",")):
+                for uid in range(int(first), int(last or first) + 1):
+                    self.uids.remove(uid if uid in self.uids else None)
         elif match := re.match(r"\* (\d+) EXPUNGE", line):
+            assert not self.resync, "EXPUNGE after ENABLE QRESYNC"
             assert expunges, "EXPUNGE during FETCH, STORE or SEARCH"
             del self.uids[int(match[1]) - 1]
         elif match := re.match(r"\* (\d+) FETCH \(UID (\d+)", line):
@@ -51,7 +60,7 @@ class Views(RuleBasedStateMachine):
         super().__init__()
         self.server = Server(with_imap(bad_commands=None))
         self.server.fill(*(b"x" * size for size in range(8)))
-        self.clients = [Client(self.server.login()) for _ in range(3)]
+        self.clients = [Client(self.server.login(), resync=number == 2) for number in range(3)]
 
     def ready(self, which: int) -> Client:
         client = self.clients[which]
