@@ -215,6 +215,7 @@ class Wire(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._choked = False
+        self.active = self._loop.time()
         if self._draining:
             self._draining = self._busy = False
             self._run()
@@ -235,6 +236,9 @@ class Wire(asyncio.BufferedProtocol):
         if self._shaking:
             self._handshake_failed("timed out")
             self._end("close", None)
+        elif self._draining:
+            # A client that does not read its answer would not read a farewell either.
+            self.abort()
         elif not self._busy:
             self._ask(self._session.timed_out)
 

@@ -97,7 +97,12 @@ _COMMANDS = (
     "rlsub", "search", "select", "setmetadata", "setquota", "sort", "starttls", "status", "store", "subscribe",
     "thread", "unselect", "unsubscribe", "xlist",
 )  # fmt: skip
-_BROADER: Mapping[str, tuple[str, ...]] = {"bad.sequence": ("bad.syntax",), "store.modified": ("store.ok", "ok")}
+_BROADER: Mapping[str, tuple[str, ...]] = {
+    "bad.sequence": ("bad.syntax",),
+    "label.invalid": ("bad.syntax",),
+    "metadata.entry": ("bad.syntax",),
+    "store.modified": ("store.ok", "ok"),
+}
 """Keys whose place a profile's word of a broader sense takes when it has none of their own."""
 REPLY_KEYS = frozenset(DEFAULTS) | {f"{command}.ok" for command in _COMMANDS}
 """Every key that `imap.replies` may have."""

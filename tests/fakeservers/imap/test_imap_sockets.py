@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 import zlib
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import pytest
 
 from fakeservers import FakeMailHost
 from fakeservers.mailstore import Message
+from fakeservers.profile import load_profile
 
 
 @pytest.fixture
@@ -97,6 +99,23 @@ def test_a_long_answer_is_made_while_it_is_sent(host: FakeMailHost) -> None:
         assert answer.count(b"y" * 50_000) == 400
         assert b"EXPUNGE" not in answer, "no EXPUNGE while sequence numbers are in use"
         assert b"* STATUS INBOX (MESSAGES 398)" in client.until(b"f OK")
+
+
+def test_a_client_that_never_reads_its_answer_is_let_go() -> None:
+    profile = load_profile("generic")
+    profile = profile.model_copy(update={"imap": profile.imap.model_copy(update={"idle": 0.5})})
+    with FakeMailHost(profile, services=["imap"]) as host:
+        fill(host, 400, 50_000)
+        client = Client(host)
+        with client.socket:
+            client.tell(b"d SELECT INBOX\r\n")
+            client.until(b"d OK")
+            client.tell(b"e FETCH 1:* BODY.PEEK[TEXT]\r\n")
+            deadline = time.monotonic() + 10
+            while host.wires and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert not host.wires
+        assert host.errors == []
 
 
 def test_a_client_that_goes_in_the_middle_of_an_answer_leaves_nothing(host: FakeMailHost) -> None:
