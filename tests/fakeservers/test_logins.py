@@ -312,3 +312,24 @@ def test_the_answer_to_a_refusal_is_no_token(protocol: str, mechanism: str, good
     header = f"n,a={ALICE},\x01" if mechanism == "OAUTHBEARER" else f"user={ALICE}\x01"
     assert not good(talk.auth(mechanism, b64(f"{header}auth=Bearer old\x01\x01"), goodbye))
     assert [entry.facts["kind"] for entry in talk.host.transcript if entry.facts.get("event") == "secret"] == ["token"]
+
+
+# --- rules in the middle of an exchange
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_rule_lets_the_client_in_before_the_exchange_is_over(protocol: str) -> None:
+    words = {"smtp": "235 2.7.0 Welcome", "imap": "OK Welcome", "pop3": "+OK Welcome"}
+    talk = Talk(protocol, "generic", {"at": f"{protocol}.auth-step", "when": {"nth.host": 2}, "reply": words[protocol]})
+    client = ScramClient(["SCRAM-SHA-256"], ALICE, "secret")
+    talk.auth("SCRAM-SHA-256")
+    client.set_server_first(challenge(talk.say(b64(client.get_client_first()))).decode())
+    assert good(talk.say(b64(client.get_client_final()))), "the server's own proof is left out"
+    assert talk.connection.account is talk.account
+
+
+def test_a_rule_never_stops_asking() -> None:
+    talk = Talk("smtp", "generic", {"at": ["smtp.auth", "smtp.auth-step"], "reply": "334 eA=="})
+    assert talk.say(f"AUTH PLAIN {b64(f'x{chr(0)}{ALICE}{chr(0)}secret')}") == "334 eA==\r\n"
+    assert {talk.say("eA==") for _ in range(30)} == {"334 eA==\r\n"}
+    assert talk.connection.account is None
