@@ -33,6 +33,13 @@ CREATE TABLE message (
     PRIMARY KEY (address, mailbox, uid)
 );
 """
+ANNOTATIONS = """
+CREATE TABLE IF NOT EXISTS annotation (
+    address TEXT NOT NULL, mailbox TEXT NOT NULL, entry TEXT NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (address, mailbox, entry)
+)
+"""
+"""METADATA; a file without them is as good as one with none."""
 
 
 class MailDataError(Exception):
@@ -48,6 +55,7 @@ class Snapshot:
     mailbox: tuple[object, ...]
     """Empty when the mailbox is gone."""
     messages: list[tuple[object, ...]]
+    annotations: list[tuple[object, ...]]
     state: tuple[object, ...] = ()
 
 
@@ -83,6 +91,7 @@ class MailData:
             for statement in SCHEMA.split(";"):
                 run(statement)
             run(f"PRAGMA user_version = {FORMAT}")
+        run(ANNOTATIONS)
         run("COMMIT")
 
     def __enter__(self) -> Self:
@@ -111,6 +120,8 @@ class MailData:
                 account.subscriptions[name] = None
             highest = max(highest, uidvalidity)
             mailbox.remembers = highestmodseq
+            query = "SELECT entry, value FROM annotation WHERE address = ? AND mailbox = ?"
+            mailbox.annotations.update(self._database.execute(query, (address, name)))
             self._saved[address, mailbox.name] = _state(account, mailbox)
         for account in store.accounts.values():
             if account.labels is not None:
@@ -145,8 +156,9 @@ class MailData:
             if self._saved.get((address, box.name)) != state:
                 row = (address, box.name, *state[:5], json.dumps(sorted(box.attributes)))
                 messages = [_row(address, box.name, message) for message in box.messages]
-                changed.append(Snapshot(address, box.name, row, messages, state))
-        gone = [Snapshot(address, name, (), []) for address, name in self._saved if (address, name) not in there]
+                annotations: list[tuple[object, ...]] = [(address, box.name, *each) for each in box.annotations.items()]
+                changed.append(Snapshot(address, box.name, row, messages, annotations, state))
+        gone = [Snapshot(address, name, (), [], []) for address, name in self._saved if (address, name) not in there]
         return gone + changed
 
     def save(self, snapshots: list[Snapshot]) -> None:
@@ -159,10 +171,12 @@ class MailData:
             for one in snapshots:
                 run("DELETE FROM message WHERE address = ? AND mailbox = ?", (one.address, one.name))
                 run("DELETE FROM mailbox WHERE address = ? AND name = ?", (one.address, one.name))
+                run("DELETE FROM annotation WHERE address = ? AND mailbox = ?", (one.address, one.name))
                 if one.mailbox:
                     run("INSERT INTO mailbox VALUES (?, ?, ?, ?, ?, ?, ?, ?)", one.mailbox)
                     row = f"INSERT INTO message VALUES ({', '.join('?' * 12)})"
                     self._database.executemany(row, one.messages)
+                    self._database.executemany("INSERT INTO annotation VALUES (?, ?, ?, ?)", one.annotations)
             run("COMMIT")
         except sqlite3.Error as error:
             if self._database.in_transaction:
@@ -184,7 +198,8 @@ def _boxes(store: MailStore) -> Iterator[tuple[Account, Mailbox]]:
 def _state(account: Account, box: Mailbox) -> tuple[object, ...]:
     """What tells that a mailbox has changed: every change of a message raises the mod-sequence."""
     subscribed = box.name in account.subscriptions
-    return (box.uidvalidity, box.uidnext, box.highestmodseq, box.recent_uid, subscribed, len(box.messages))
+    counts = (box.uidvalidity, box.uidnext, box.highestmodseq, box.recent_uid, subscribed, len(box.messages))
+    return (*counts, tuple(box.annotations.items()))
 
 
 def _row(address: str, name: str, message: Message) -> tuple[object, ...]:

@@ -18,6 +18,7 @@ _uid = attrgetter("uid")
 _KNOWN_FLAGS: dict[frozenset[str], frozenset[str]] = {}
 _KNOWN_FLAGS_LIMIT = 4096
 _CLEARED_LIMIT = 256
+_VANISHED_LIMIT = 20_000
 
 
 def _shared(flags: frozenset[str]) -> frozenset[str]:
@@ -184,6 +185,9 @@ class Mailbox:
             self.deleted -= "\\Deleted" in message.flags
             self.octets -= message.size
             self.vanished.append((self.highestmodseq, message.uid))
+        if len(self.vanished) > _VANISHED_LIMIT:
+            self.remembers = self.vanished[_VANISHED_LIMIT // 2 - 1][0]
+            del self.vanished[: _VANISHED_LIMIT // 2]
         self._tell("expunged", removed)
         return removed
 

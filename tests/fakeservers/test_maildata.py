@@ -41,6 +41,7 @@ def test_everything_of_a_message_comes_back(tmp_path: Path) -> None:
     gone, kept = mail.deliver(b"three", mail_from="", rcpt_to=(ALICE,))[0], alice.inbox.messages[0]
     alice.inbox.set_flags([kept], lambda flags: flags | {"\\Seen", "$Label"})
     alice.inbox.expunge([gone])
+    alice.inbox.annotations["/private/comment"] = b"\xff\0"
     mail.create(alice, "Projects/New", frozenset({"\\Flagged"}), subscribe=False)
     alice.mailboxes["Sent"].add(Message(b"draft", zone=120, received=5.5))
     with MailData(tmp_path) as data:
@@ -48,7 +49,16 @@ def test_everything_of_a_message_comes_back(tmp_path: Path) -> None:
     again = account(reloaded(tmp_path))
     for name in ("INBOX", "Sent", "Projects/New"):
         before, after = alice.mailboxes[name], again.mailboxes[name]
-        for part in ("uidvalidity", "uidnext", "highestmodseq", "unseen", "octets", "attributes", "recent_uid"):
+        for part in (
+            "uidvalidity",
+            "uidnext",
+            "highestmodseq",
+            "unseen",
+            "octets",
+            "attributes",
+            "recent_uid",
+            "annotations",
+        ):
             assert getattr(after, part) == getattr(before, part), (name, part)
         parts = ("content", "trace", "mail_from", "rcpt_to", "uid", "flags", "received", "modseq", "parameters", "zone")
         rows = [[[getattr(one, part) for part in parts] for one in box.messages] for box in (before, after)]
@@ -133,3 +143,33 @@ def test_the_file_is_its_owners_alone_and_holds_no_password(tmp_path: Path) -> N
     file = tmp_path / "mail.sqlite3"
     assert file.stat().st_mode & 0o077 == 0
     assert b"a-very-secret-one" not in file.read_bytes()
+
+
+def labelled() -> MailStore:
+    made = MailStore(Clock(1_700_000_000), mailboxes=[("All", frozenset({"\\All"}))], labels=True)
+    made.add_account(ALICE, "secret")
+    return made
+
+
+def test_labels_come_back_without_doubling_anything(tmp_path: Path) -> None:
+    mail = labelled()
+    alice = account(mail)
+    work = mail.create(alice, "Work")
+    for _ in range(2):
+        mail.deliver(b"the same", mail_from=None, rcpt_to=(ALICE,))
+    assert alice.labels is not None
+    alice.labels.label(alice.inbox.messages[1], [work])
+    with MailData(tmp_path) as data:
+        data.save(data.snapshot(mail))
+    fresh = labelled()
+    with MailData(tmp_path) as data:
+        data.load(fresh)
+    again = account(fresh)
+    assert {name: len(box.messages) for name, box in again.mailboxes.items()} == {"INBOX": 2, "All": 2, "Work": 1}
+    assert again.labels is not None
+    first, second = again.inbox.messages
+    assert len(again.labels.having(second)) + len(again.labels.having(first)) == 5
+    again.inbox.set_flags([first, second], lambda flags: flags | {"\\Seen"})
+    assert all("\\Seen" in each.flags for each in again.mailboxes["All"].messages)
+    assert all("\\Seen" in each.flags for each in again.mailboxes["Work"].messages)
+    assert len(fresh.messages(ALICE)) == 3

@@ -93,3 +93,14 @@ def test_uids_only_grow_and_mod_sequences_too(steps: list[str]) -> None:
         uids = [each.uid for each in mailbox.messages]
         assert uids == sorted(uids)
         assert all(mailbox.by_uid(each.uid) is each for each in mailbox.messages)
+
+
+def test_what_vanished_is_not_remembered_for_ever() -> None:
+    mailbox = Mailbox("INBOX", 1)
+    for _ in range(30_000):
+        mailbox.add(Message(b"x"))
+    while mailbox.messages:
+        mailbox.expunge(mailbox.messages[:500])
+    assert len(mailbox.vanished) <= 20_000
+    assert mailbox.remembers > 30_000
+    assert mailbox.vanished_since(mailbox.remembers) == [uid for _, uid in mailbox.vanished]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,20 @@ NOON = 837_596_665.0
 TRACES = Path(__file__).parents[2] / "traces" / "imap"
 
 
+@cache
+def loaded(provider: str) -> Profile:
+    return load_profile(provider)
+
+
 def with_imap(provider: str = "generic", **changes: Any) -> Profile:
     """A profile with other values in its `imap` part."""
-    profile = load_profile(provider)
+    profile = loaded(provider)
     return profile.model_copy(update={"imap": profile.imap.model_copy(update=changes)})
 
 
 def offering(*capabilities: str, **options: Any) -> Profile:
     """The generic profile that offers more, with options."""
-    profile = load_profile("generic")
+    profile = loaded("generic")
     return with_imap(capabilities=[*profile.imap.capabilities, *capabilities], options=options)
 
 
