@@ -77,7 +77,7 @@ class Headers:
     separated: bool
 
     def names(self) -> set[bytes]:
-        return {field_name(field) for field in self.fields}
+        return set(map(field_name, self.fields))
 
 
 def field_name(field: bytes) -> bytes:

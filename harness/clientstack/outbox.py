@@ -174,13 +174,15 @@ class Outbox:
         places: list[tuple[int | Result | None, bool | None]] = []
         fresh: list[NewMessage] = []
         taken = set()
+        # An empty queue has nothing that a request could have left there.
+        idle = self.queue.next_pending() is None
         for message in messages:
             try:
                 entry = self._entry(message)
             except MailError as error:
                 places.append((Result(message.name, (), error.as_json()), None))
                 continue
-            found = self.queue.find_pending(message.name, entry.digest)
+            found = None if idle else self.queue.find_pending(message.name, entry.digest)
             if found is None or found in taken:
                 places.append((None, message.urgent))
                 fresh.append(entry)
@@ -321,6 +323,8 @@ class _Run:
         self._lost: MailError | None = None
         self._attempts = self._limit is None
         self._strikes = outbox._limits.known(account.account)
+        self._unrecorded: tuple[QueuedMessage, Mapping[str, MailError | None]] | None = None
+        self._fault: MailError | None = None
 
     def deliver(self, message: QueuedMessage) -> None:
         """Sends one message to its pending recipients and records what became of each."""
@@ -330,10 +334,15 @@ class _Run:
             if session is None:
                 self._put_off(message, waiting)
                 return
+            if len(waiting) > 1 or not session.groups:
+                self._settle()
             before = session.accepted
             outcomes = session.send(
-                self._envelope(message, waiting), message.eml, lambda who: self._outbox.queue.sending(message.id, who)
+                self._envelope(message, waiting), message.eml, lambda who: self._on_its_way(message, who)
             )
+            if self._fault is not None:
+                # What is not kept must not be sent; nor is it the message's fault.
+                raise self._fault
             progress = session.accepted > before
             again = self._again(session, outcomes, before, progress)
             final = {address: error for address, error in outcomes.items() if address not in again}
@@ -341,8 +350,31 @@ class _Run:
             waiting = [address for address in waiting if address in again]
 
     def end(self) -> None:
-        if self._session is not None:
-            self._session.quit()
+        try:
+            self._settle()
+        finally:
+            if self._session is not None:
+                self._session.quit()
+
+    def _on_its_way(self, message: QueuedMessage, recipients: Sequence[str]) -> None:
+        """Before the message itself goes out: it is in doubt, and what became of the one before is kept as well."""
+        queue = self._outbox.queue
+        try:
+            if self._unrecorded is None:
+                queue.sending(message.id, recipients)
+            else:
+                queue.record_and_send(*self._unrecorded, message.id, recipients)
+                self._unrecorded = None
+        except MailError as fault:
+            self._fault = fault
+            raise
+
+    def _settle(self) -> None:
+        """Keeps what became of the last message, where that waits until the server has the next commands."""
+        if self._unrecorded is not None:
+            message, outcomes = self._unrecorded
+            self._unrecorded = None
+            self._outbox.queue.record(message, outcomes, attempted=True, not_before=None)
 
     def _ready(self) -> Session | None:
         """The open session, a new one, or None when the run has to stop."""
@@ -403,7 +435,14 @@ class _Run:
 
     def _keep(self, message: QueuedMessage, outcomes: Mapping[str, MailError | None], progress: bool) -> None:
         outbox = self._outbox
-        outbox.queue.record(message, outcomes, attempted=True, not_before=self._limit.until if self._limit else None)
+        self._settle()
+        plain = self._limit is None and not any(outcomes.values())
+        if plain and self._session is not None and self._session.usable and self._session.groups:
+            # The commands of the next message are about to leave in one go: there is time for this while they travel.
+            self._unrecorded = (message, outcomes)
+        else:
+            until = self._limit.until if self._limit else None
+            outbox.queue.record(message, outcomes, attempted=True, not_before=until)
         if progress:
             self._allowance.count()
             if self._limit is None and self._strikes:
@@ -412,6 +451,7 @@ class _Run:
 
     def _put_off(self, message: QueuedMessage, recipients: list[str]) -> None:
         assert self._stop is not None
+        self._settle()
         until = self._limit.until if self._limit else None
         self._outbox.queue.record(
             message, dict.fromkeys(recipients, self._stop), attempted=self._attempts, not_before=until

@@ -42,7 +42,20 @@ _AT_ONCE: Final = 500
 _FIRST_WAIT: Final = 60.0
 _LONGEST_WAIT: Final = 4 * 3600.0
 _GIVE_UP_AFTER: Final = 5 * 86400.0
-_HISTORY: Final = "INSERT INTO history (message, address, at, state, words) VALUES (?, ?, ?, ?, ?)"
+_PENDING: Final = "state IN ('not-done', 'in-doubt')"
+_OF_STATE: Final = {
+    NOT_DONE: f"{_PENDING} AND state = 'not-done'",
+    IN_DOUBT: f"{_PENDING} AND state = 'in-doubt'",
+    DONE: "state = 'done'",
+    IN_ERROR: "state = 'in-error'",
+}
+"""Conditions in the words of the partial indexes, so that each is found by its own."""
+
+_IN_DOUBT: Final = "UPDATE recipients SET state = 'in-doubt' WHERE message = ? AND address = ?"
+_HISTORY: Final = (
+    "INSERT INTO history (message, number, address, at, state, words) "
+    "SELECT ?1, ifnull(max(number), 0) + 1, ?2, ?3, ?4, ?5 FROM history WHERE message = ?1"
+)
 
 
 @dataclass(frozen=True)
@@ -180,26 +193,27 @@ class Queue:
 
     def next_pending(self) -> int | None:
         """The message to send first, None when nothing is pending."""
-        rows = self._store.rows(
-            "SELECT message FROM recipients INDEXED BY recipients_pending WHERE state IN ('not-done', 'in-doubt') "
-            "ORDER BY urgent DESC, message LIMIT 1"
-        )
-        return rows[0]["message"] if rows else None
+        for index, condition in (("recipients_urgent", f"urgent = 1 AND {_PENDING}"), ("recipients_pending", _PENDING)):
+            rows = self._store.rows(
+                f"SELECT message FROM recipients INDEXED BY {index} WHERE {condition} ORDER BY message LIMIT 1"
+            )
+            if rows:
+                found: int = rows[0]["message"]
+                return found
+        return None
 
     def message(self, message: int) -> QueuedMessage:
         """One message. Raises MailError `config` when there is none with this number."""
-        rows = self._store.rows("SELECT * FROM messages WHERE id = ?", message)
+        rows = self._store.rows(
+            "SELECT name, sender, eml, created, tenant, recipients.* FROM messages "
+            "JOIN recipients ON message = id WHERE id = ? ORDER BY position",
+            message,
+        )
         if not rows:
             raise MailError("config", f"there is no message {message} in this queue")
         row = rows[0]
         return QueuedMessage(
-            row["id"],
-            row["name"],
-            row["sender"],
-            row["eml"],
-            row["created"],
-            self.recipients(message),
-            row["tenant"],
+            message, row["name"], row["sender"], row["eml"], row["created"], tuple(map(_recipient, rows)), row["tenant"]
         )
 
     def recipients_of(self, messages: Sequence[int]) -> dict[int, tuple[RecipientState, ...]]:
@@ -240,13 +254,22 @@ class Queue:
 
     def sending(self, message: int, recipients: Sequence[str]) -> None:
         """Marks recipients in doubt, durably, before the message goes out to them."""
-        update = "UPDATE recipients SET state = 'in-doubt' WHERE message = ? AND address = ?"
         if len(recipients) == 1:
             # One statement is a transaction of its own.
-            self._store.change(update, message, recipients[0])
+            self._store.change(_IN_DOUBT, message, recipients[0])
             return
         with self._store.transaction() as db:
-            db.executemany(update, [(message, address) for address in recipients])
+            db.executemany(_IN_DOUBT, [(message, address) for address in recipients])
+
+    def record_and_send(
+        self, done: QueuedMessage, outcomes: Mapping[str, MailError | None], message: int, recipients: Sequence[str]
+    ) -> None:
+        """`record` for one message and `sending` for the next one, at once."""
+        with self._store.transaction() as db:
+            for recipient in done.recipients:
+                if recipient.address in outcomes:
+                    self._record(db, done, recipient, outcomes[recipient.address], True, None)
+            db.executemany(_IN_DOUBT, [(message, address) for address in recipients])
 
     def record(
         self,
@@ -321,12 +344,13 @@ class Queue:
 
     def overview(self, state: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         """Recipients, the newest message first, optionally of one state, with times as RFC 3339."""
-        condition = "WHERE recipients.state = ?" if state else ""
+        if state is not None and state not in _OF_STATE:
+            raise MailError("config", f"{state!r} is not a state; they are {', '.join(_OF_STATE)}")
+        condition = f"WHERE {_OF_STATE[state]}" if state else ""
         rows = self._store.rows(
             "SELECT message AS id, name, kind, tenant, sender, created, address, state, urgent, attempts, retry_at, "
             f"error FROM recipients CROSS JOIN messages ON messages.id = recipients.message {condition} "
             "ORDER BY message DESC, position LIMIT ?",
-            *([state] if state else []),
             limit,
         )
         return [
@@ -349,7 +373,7 @@ class Queue:
 
     def history(self, message: int) -> list[dict[str, Any]]:
         """Every change of a message's recipients, the oldest first."""
-        rows = self._store.rows("SELECT * FROM history WHERE message = ? ORDER BY id", message)
+        rows = self._store.rows("SELECT * FROM history WHERE message = ? ORDER BY number", message)
         return [
             {"at": timestamp(row["at"]), "to": row["address"], "state": row["state"], "words": row["words"]}
             for row in rows

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +19,6 @@ from .wire import Dialogue, Wire
 
 __all__ = ["Envelope", "SmtpSession"]
 
-_LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?\r?\n?", re.DOTALL)
 _MAX_LINES: Final = 1000
 _LONGEST_AUTH_LINE: Final = 500
 _HELO_CODES: Final = frozenset({500, 502, 504})
@@ -60,6 +58,11 @@ class SmtpSession:
     @property
     def usable(self) -> bool:
         return not self.wire.closed
+
+    @property
+    def groups(self) -> bool:
+        """Whether the commands of a message to one recipient go out in one go (RFC 2920)."""
+        return self.accepted >= _TRUSTED_AFTER and "PIPELINING" in self.keywords
 
     # -- opening -------------------------------------------------------------------
 
@@ -210,7 +213,7 @@ class SmtpSession:
             return
         self.wire.dialogue.stage("mail")
         mail = self._mail(envelope.sender, message, utf8)
-        if len(recipients) == 1 and self.accepted >= _TRUSTED_AFTER and "PIPELINING" in self.keywords:
+        if len(recipients) == 1 and self.groups:
             accepted = self._group(mail, next(iter(recipients.items())), outcomes, before_data)
         else:
             accepted = self._one_by_one(mail, recipients, outcomes)
@@ -362,18 +365,16 @@ class SmtpSession:
             raw = self.wire.read_line()
             text = raw.decode("utf-8", "replace").rstrip("\r\n")
             self.wire.dialogue.add("S", text)
-            match = _LINE.fullmatch(raw)
-            if match is None:
+            if not _is_reply_line(text):
                 if not lines:
                     self.wire.close()
                     raise MailError("protocol", f"the server's reply is not SMTP: {text[:200]}")
                 # A continuation line without its code: its words still belong to the reply.
                 lines.append(text)
                 continue
-            code, separator, words = match.groups()
-            lines.append((words or b"").decode("utf-8", "replace").rstrip("\r\n"))
-            if separator != b"-":
-                reply = Reply(int(code), tuple(lines))
+            lines.append(text[4:])
+            if text[3:4] != "-":
+                reply = Reply(int(text[:3]), tuple(lines))
                 if reply.closing:
                     self.wire.close()
                 return reply
@@ -392,6 +393,14 @@ class SmtpSession:
         except MailError:
             self.quit()
             raise
+
+
+def _is_reply_line(text: str) -> bool:
+    """A code from 200 to 599, then nothing, a blank or a hyphen (RFC 5321 4.2)."""
+    code = text[:3]
+    return (
+        len(code) == 3 and code.isascii() and code.isdigit() and "2" <= code[0] <= "5" and text[3:4] in ("", " ", "-")
+    )
 
 
 def _challenge(reply: Reply, *, as_it_is: bool) -> bytes:

@@ -30,12 +30,13 @@ CREATE TABLE recipients (
   state TEXT NOT NULL CHECK (state IN ('not-done', 'in-doubt', 'done', 'in-error')),
   urgent INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0, retry_at REAL, error TEXT,
   PRIMARY KEY (message, address)) WITHOUT ROWID;
-CREATE INDEX recipients_pending ON recipients (urgent DESC, message) WHERE state IN ('not-done', 'in-doubt');
-CREATE INDEX recipients_by_state ON recipients (state, message);
+CREATE INDEX recipients_urgent ON recipients (message) WHERE urgent = 1 AND state IN ('not-done', 'in-doubt');
+CREATE INDEX recipients_pending ON recipients (message) WHERE state IN ('not-done', 'in-doubt');
+CREATE INDEX recipients_done ON recipients (message) WHERE state = 'done';
+CREATE INDEX recipients_in_error ON recipients (message) WHERE state = 'in-error';
 CREATE TABLE history (
-  id INTEGER PRIMARY KEY, message INTEGER NOT NULL, address TEXT NOT NULL, at REAL NOT NULL,
-  state TEXT NOT NULL, words TEXT NOT NULL);
-CREATE INDEX history_by_message ON history (message);
+  message INTEGER NOT NULL, number INTEGER NOT NULL, address TEXT NOT NULL, at REAL NOT NULL,
+  state TEXT NOT NULL, words TEXT NOT NULL, PRIMARY KEY (message, number)) WITHOUT ROWID;
 CREATE TABLE rate_limits (
   account TEXT PRIMARY KEY, until REAL NOT NULL, strikes INTEGER NOT NULL, error TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE sent (account TEXT NOT NULL, at REAL NOT NULL, messages INTEGER NOT NULL,

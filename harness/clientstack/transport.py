@@ -19,13 +19,17 @@ class Session(Protocol):
 
     `open` raises MailError. `send` never does: it returns each recipient's error, None where accepted, and
     calls `before_data` with the recipients it is about to hand the message over for. `accepted` counts
-    messages; `usable` tells whether another one may follow.
+    messages; `usable` tells whether another one may follow; `groups` that `before_data` comes at once for a message
+    to one recipient.
     """
 
     accepted: int
 
     @property
     def usable(self) -> bool: ...
+
+    @property
+    def groups(self) -> bool: ...
 
     def open(self) -> None: ...
 

@@ -53,7 +53,7 @@ def subject_of(raw: bytes) -> str:
     return raw.partition(b"Subject: ")[2].split()[0].decode()
 
 
-def send_request(given: dict[str, Any], state: Path) -> dict[str, Any]:
+def send_request(given: dict[str, Any], state: Path, count: int = MESSAGES) -> dict[str, Any]:
     messages = [
         {
             "id": f"m{number}",
@@ -61,7 +61,7 @@ def send_request(given: dict[str, Any], state: Path) -> dict[str, Any]:
             "to": ["bob@example.test"],
             "eml_base64": base64.b64encode(eml(number)).decode(),
         }
-        for number in range(MESSAGES)
+        for number in range(count)
     ]
     return {"id": 1, "action": "send", "settings": given, "state_dir": str(state), "now": NOW, "messages": messages}
 
@@ -90,9 +90,9 @@ def some(points: int, count: int, seed: int) -> list[int]:
     return sorted(random.Random(seed).sample(every, min(count, len(every))))
 
 
-def check_sending(host: FakeMailHost, state: Path, at: int) -> None:
+def check_sending(host: FakeMailHost, state: Path, at: int, count: int = MESSAGES) -> None:
     given = settings(host)
-    reply, _ = ask(at, send_request(given, state))
+    reply, _ = ask(at, send_request(given, state, count))
     doubtful = set()
     if (state / "mail.sqlite3").exists():
         with Store(state) as store:
@@ -100,14 +100,16 @@ def check_sending(host: FakeMailHost, state: Path, at: int) -> None:
             doubtful = {row["message"] for row in queue.overview("in-doubt")}
             queued = {row["message"] for row in queue.overview()}
         # All or none were taken over: a caller without a reply asks again.
-        assert queued in (set(), {f"m{number}" for number in range(MESSAGES)}), at
+        assert queued in (set(), {f"m{number}" for number in range(count)}), at
     else:
         queued = set()
-    again, _ = ask(0, send_request(given, state) if not queued else {**fetch_request(given, state), "action": "flush"})
+    again, _ = ask(
+        0, send_request(given, state, count) if not queued else {**fetch_request(given, state), "action": "flush"}
+    )
     assert again is not None, at
     arrived = Counter(map(subject_of, (message.raw for message in host.messages("bob@example.test"))))
-    assert set(arrived) == {f"m{number}" for number in range(MESSAGES)}, (at, arrived, reply)
-    twice = {name for name, count in arrived.items() if count > 1}
+    assert set(arrived) == {f"m{number}" for number in range(count)}, (at, arrived, reply)
+    twice = {name for name, times in arrived.items() if times > 1}
     assert twice <= doubtful, (at, twice, doubtful)
     assert max(arrived.values()) <= 2
 
@@ -165,6 +167,24 @@ def test_killed_while_sending(seed: int, tmp_path: Path) -> None:
     for at in some(sending_points(tmp_path), 6, seed):
         with FakeMailHost("generic") as host:
             check_sending(host, tmp_path / str(at), at)
+
+
+def test_killed_while_sending_in_groups(tmp_path: Path) -> None:
+    many = 14
+    points = points_of(lambda host, state: send_request(settings(host), state, many), tmp_path / "counted")
+    for at in random.Random(3).sample(range(points, 2 * points), 4):
+        with FakeMailHost("generic") as host:
+            check_sending(host, tmp_path / str(at), at, many)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1200)
+def test_killed_at_every_point_of_a_group(tmp_path: Path) -> None:
+    many = 13
+    points = points_of(lambda host, state: send_request(settings(host), state, many), tmp_path / "counted")
+    for at in range(2 * points - 120, 2 * points + 1):
+        with FakeMailHost("generic") as host:
+            check_sending(host, tmp_path / str(at), at, many)
 
 
 @pytest.mark.parametrize("protocol", ["imap", "pop3"])
