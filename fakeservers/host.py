@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from fakeservers.actions import Session
-from fakeservers.certificates import ca_file
+from fakeservers.certificates import ca_file, crl_file
 from fakeservers.clock import Clock
 from fakeservers.connection import Connection
 from fakeservers.mailstore import MailStore, Message
@@ -244,13 +244,17 @@ class FakeMailHost:
     # --- what users of a host need
 
     def endpoints(self) -> dict[str, Any]:
-        """Host, provider, ports, CA file and users, as CONTRACTS section 3 has them."""
+        """Host, provider, ports, CA file and users, as CONTRACTS section 3 has them; where a rule shows a revoked
+        certificate also `crl_file`, the list that it stands in."""
+        acts = [act for rule in self.site.rules.rules for act in (rule, *rule.in_turn)]
+        revoked = any(act.certificate == "revoked" for act in acts)
         return {
             "host": self.host,
             "provider": self.profile.name,
             "pid": os.getpid(),
             "ports": {service: listener.port for service, listener in self._listeners.items()},
             "ca_file": str(ca_file()),
+            **({"crl_file": str(crl_file())} if revoked else {}),
             "users": [
                 {"username": account.address, "password": account.password} for account in self.store.accounts.values()
             ],

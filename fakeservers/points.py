@@ -62,7 +62,7 @@ CERTIFICATE_DEFECTS: dict[str, str] = {
     "wildcard-too-deep": "has a wildcard that would have to stand for two labels",
     "address-against-name": "has the address 127.0.0.1 as a dNSName, not as an iPAddress",
     "missing-intermediate": "is of a CA under the trusted one, and that CA's certificate is not sent",
-    "revoked": "stands in the CA's revocation list (`crl_file` of the endpoints)",
+    "revoked": "stands in the CA's revocation list (`crl_file` in the endpoints)",
     "renewed": "is right, and another one than the host has shown so far",
     "wrong-key-usage": "may be used by clients only (extended key usage)",
     "rsa-1024": "has an RSA key of 1024 bits",

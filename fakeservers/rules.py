@@ -37,7 +37,7 @@ FACTS: Mapping[str, str] = {
     "authenticated": "true after a successful login",
     "mechanism": "the SASL mechanism in upper case, or `LOGIN` / `USER` / `APOP` for the plain commands",
     "username": "the name that the client claims",
-    "credentials": "right, wrong, unknown-user or expired (at `*.credentials`)",
+    "credentials": "right, wrong, unknown-user, expired, disabled, revoked or wrong-audience (at `*.credentials`)",
     "address": "the address in MAIL or RCPT, without brackets; empty for the null reverse-path",
     "domain": "its domain",
     "sender": "the reverse-path of this transaction",

@@ -271,3 +271,9 @@ def test_external_over_both_kinds_of_tls(
         finally:
             client.close()
         assert not host.errors
+
+
+def test_the_revocation_list_is_told_where_it_is_of_use() -> None:
+    rule = Rule(name="x", at="pop3.tls", certificate="revoked")
+    assert FakeMailHost(rules=[rule]).endpoints()["crl_file"] == str(crl_file())
+    assert "crl_file" not in FakeMailHost().endpoints()
