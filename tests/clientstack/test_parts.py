@@ -306,3 +306,13 @@ def test_times_are_never_promised_too_early() -> None:
 def test_a_servers_words_steer_no_terminal(said: str, shown: str) -> None:
     assert MailError("temporary", said).text == shown
     assert shown in str(MailError("temporary", said))
+
+
+@pytest.mark.parametrize("name", ["PLAIN", "XOAUTH2", "OAUTHBEARER", "EXTERNAL"])
+def test_a_mechanism_of_one_message_answers_one_reason_and_no_more(name: str) -> None:
+    who = sasl.Credentials("alice@example.test", "secret", access_token="token", certificate=True)
+    mechanism = sasl.create(name, who, "mail.example.test", 587)
+    assert mechanism.initial()
+    mechanism.answer(b"the reason")
+    with pytest.raises(MailError, match="goes on asking"):
+        mechanism.answer(b"the reason")
