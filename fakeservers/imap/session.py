@@ -17,6 +17,7 @@ from fakeservers.imap.cursor import BadSyntaxError, Cursor
 from fakeservers.imap.fragmenter import Fragmenter, LineTooLongError, announced
 from fakeservers.imap.options import Manners, manners_of
 from fakeservers.imap.replies import replies_of
+from fakeservers.imap.ruled import refuses, spoken, status_words
 from fakeservers.imap.selected import Selected
 from fakeservers.imap.voice import Voice, voice_of
 from fakeservers.mailstore import Message
@@ -91,7 +92,7 @@ class ImapSession:
         if effect is None:
             return self._sealed([Send(b"* %b\r\n" % greeting.encode())])
         self._behave(effect)
-        if effect.reply is not None and "PREAUTH" in _words(effect.reply.reply or ""):
+        if "PREAUTH" in status_words(effect):
             # Who the client is was settled elsewhere (RFC 3501 7.1.4): here it is the host's first account.
             for account in islice(self.site.store.accounts.values(), 1):
                 self.connection.login(account, "PREAUTH")
@@ -208,7 +209,7 @@ class ImapSession:
             if self.effect is not None:
                 effect = Effect(f"{self.effect.rule}+{effect.rule}", [*effect.acts, *self.effect.acts])
             self.effect = effect
-            if _refuses(effect):
+            if refuses(effect):
                 raise RefusedError("rule")
         return effect
 
@@ -261,7 +262,7 @@ class ImapSession:
         said, self.out = self.out, []
         effect, self.effect = self.effect, None
         # News that are not sent now must stay news: they are only asked for when they will go out.
-        if self.selected is not None and not (effect is not None and _refuses(effect)):
+        if self.selected is not None and not (effect is not None and refuses(effect)):
             said += self.news(expunges=expunges, uid=uid)
         tagged = f"{self.tag} {reply}"
         if effect is None:
@@ -574,36 +575,13 @@ class ImapSession:
     ) -> list[Action]:
         """Send the answer the way a rule wants it; a BYE in the rule's words ends the connection."""
         secret = secret and effect.reply is None
-        actions = effect.around(self._spoken(effect, said, line, tag=tag), secret=secret)
+        words = {**self._words, "tag": tag, "command": self.verb}
+        actions = effect.around(spoken(self.connection, effect, said, line, tag=tag, words=words), secret=secret)
         if effect.ending is not None:
             return actions
-        act = effect.reply
-        if act is not None and act.reply is not None and "BYE" in _words(act.reply):
+        if "BYE" in status_words(effect):
             return [*actions, End("close", effect.rule)]
         return actions + (then or [])
-
-    def _spoken(self, effect: Effect, said: list[bytes], last: str, *, tag: str) -> bytes:
-        """Untagged lines of the rule first; then the server's own data; then the rule's reply or the server's."""
-        out = []
-        words = {**self._words, "tag": tag, "command": self.verb}
-        for line in effect.untagged:
-            line = self.connection.text(line, **words)
-            out.append((line if line.startswith("* ") else f"* {line}").encode() + b"\r\n")
-        act = effect.reply
-        if act is None or act.reply is None:
-            return b"".join([*out, *said, last.encode("utf-8", "surrogateescape"), b"\r\n"])
-        if not _refuses(effect):
-            out += said
-        end = _LINE_ENDS[act.line_end]
-        for line in act.reply.splitlines():
-            line = self.connection.text(line, **words)
-            first = line.partition(" ")[0]
-            if first in ("OK", "NO", "BAD", "PREAUTH"):
-                line = f"{tag} {line}"
-            elif first == "BYE":
-                line = f"* {line}"
-            out.append(line.encode() + end)
-        return b"".join(out)
 
     def _spoken_as_wanted(self, voice: Voice, action: Action) -> Action:
         """What a rule says stays as it is."""
@@ -630,21 +608,6 @@ class ImapSession:
 
 
 COMMANDS = commands()
-_LINE_ENDS: Mapping[str, bytes] = {"crlf": b"\r\n", "lf": b"\n", "cr": b"\r", "none": b""}
-
-
-def _words(reply: str) -> set[str]:
-    """The status words of a rule's reply: OK, NO, BAD, PREAUTH, BYE, +."""
-    return {line.removeprefix("{tag} ").removeprefix("* ").partition(" ")[0] for line in reply.splitlines()}
-
-
-def _refuses(effect: Effect) -> bool:
-    """Whether the rule's own reply keeps the command from having its effect: every reply without an OK does."""
-    act = effect.reply
-    if act is None or act.reply is None:
-        return False
-    words = _words(act.reply)
-    return not words & {"OK", "PREAUTH", "+"} or bool(words & {"NO", "BAD"})
 
 
 def _shown(cursor: Cursor) -> str:
