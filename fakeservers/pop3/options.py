@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-__all__ = ["OPTIONS", "Option", "check_options"]
+__all__ = ["OPTIONS", "Option", "check_options", "options_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,16 @@ OPTIONS: Mapping[str, Option] = {
         ("json", "none"),
     ),
 }  # fmt: skip
+
+
+@lru_cache(64)
+def _options(given: tuple[tuple[str, bool | int | str], ...]) -> Mapping[str, bool | int | str]:
+    return {name: option.default for name, option in OPTIONS.items()} | dict(given)
+
+
+def options_of(given: Mapping[str, bool | int | str]) -> Mapping[str, bool | int | str]:
+    """A profile's options and the defaults of the others, the same object for all its sessions."""
+    return _options(tuple(given.items()))
 
 
 def check_options(given: Mapping[str, bool | int | str]) -> None:

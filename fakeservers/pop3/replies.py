@@ -8,12 +8,13 @@ APOP.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from fakeservers.connection import Connection
 from fakeservers.rules import Act
 from fakeservers.templates import placeholders, render
 
-__all__ = ["DEFAULTS", "REPLY_KEYS", "Replies", "rule_lines"]
+__all__ = ["DEFAULTS", "REPLY_KEYS", "Replies", "replies_of", "rule_lines"]
 
 DEFAULTS: Mapping[str, str] = {
     "greeting": "+OK POP3 server ready",
@@ -62,6 +63,16 @@ DEFAULTS: Mapping[str, str] = {
 REPLY_KEYS = frozenset(DEFAULTS)
 
 LINE_ENDS = {"crlf": b"\r\n", "lf": b"\n", "cr": b"\r", "none": b""}
+
+
+@lru_cache(64)
+def _replies(own: tuple[tuple[str, str], ...]) -> Replies:
+    return Replies(dict(own))
+
+
+def replies_of(own: Mapping[str, str]) -> Replies:
+    """The texts of a profile, the same object for all its sessions."""
+    return _replies(tuple(own.items()))
 
 
 class Replies:

@@ -17,8 +17,8 @@ from fakeservers.actions import Action, End, Send, StartTls, TlsFacts
 from fakeservers.connection import Connection
 from fakeservers.mailstore import Account
 from fakeservers.pop3.maildrop import DAYS_30, Item, Maildrop, all_mail, byte_stuffed, top
-from fakeservers.pop3.options import OPTIONS
-from fakeservers.pop3.replies import Replies, rule_lines
+from fakeservers.pop3.options import options_of
+from fakeservers.pop3.replies import replies_of, rule_lines
 from fakeservers.rules import Effect
 from fakeservers.sasl import (
     GOODBYE,
@@ -43,6 +43,8 @@ SASL_LINE_LIMIT = 12288
 RECENT = "recent:"
 PLAINTEXT = {"PLAIN": "password", "LOGIN": "password", "XOAUTH2": "token", "OAUTHBEARER": "token"}
 """Mechanisms that send a credential as it is, and what it is."""
+
+_OPTIONAL = frozenset({b"CAPA", b"TOP", b"UIDL", b"UTF8", b"LANG"})
 
 _REFUSALS = {
     "in-use": "in-use", "login-delay": "login-delay", "expired": "auth-expired", "disabled": "auth-disabled",
@@ -76,8 +78,8 @@ class Pop3Session:
         self._profile = site.profile.pop3
         self._service = site.profile.services[connection.service]  # type: ignore[index]
         self.idle = self._profile.idle
-        self._replies = Replies(self._profile.replies)
-        self._options = {name: option.default for name, option in OPTIONS.items()} | self._profile.options
+        self._replies = replies_of(self._profile.replies)
+        self._options = options_of(self._profile.options)
         self._state: State = "AUTHORIZATION"
         self._buffer = bytearray()
         self._scanned = 0
@@ -240,6 +242,8 @@ class Pop3Session:
             return bool(self._mechanisms)
         if name == b"STLS":
             return self._service.starttls
+        if name not in _OPTIONAL:
+            return True
         profile = self._profile
         lists = (profile.capabilities, profile.capabilities_tls or [], profile.capabilities_login or [])
         offered = {line.split(" ")[0].upper() for lines in lists for line in lines}
