@@ -13,7 +13,6 @@ import ssl
 import struct
 import traceback
 import zlib
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -92,7 +91,7 @@ class Wire(asyncio.BufferedProtocol):
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._site = listener.site
-        self._queue: deque[Action | Ask] = deque()
+        self._queue: list[Action | Ask] = []
         self._pending = bytearray()
         self._out: list[bytes] = []
         """Bytes of this turn of the loop: a reply made of several parts leaves in one segment."""
@@ -327,15 +326,15 @@ class Wire(asyncio.BufferedProtocol):
 
     def _run(self) -> None:
         while self._queue and not self._ended:
-            action = self._queue.popleft()
+            action = self._queue.pop(0)
             match action:
                 case Send(data, None) if self._slice and len(data) > self._slice:
                     slices = Pace(step=self._slice, every=1 / SLICES)
-                    self._queue.extendleft(reversed(_segments(replace(action, pace=slices))))
+                    self._queue[:0] = _segments(replace(action, pace=slices))
                 case Send(_, None):
                     self._write(action)
                 case Send():
-                    self._queue.extendleft(reversed(_segments(action)))
+                    self._queue[:0] = _segments(action)
                     if action.pace is not None and action.pace.hold:
                         self._hold(action)
                 case Wait(seconds):
@@ -352,10 +351,10 @@ class Wire(asyncio.BufferedProtocol):
                 case More(proceed):
                     self._flush()
                     if self._choked:
-                        self._queue.appendleft(action)
+                        self._queue.insert(0, action)
                         self._busy = self._draining = True
                         return
-                    self._queue.extendleft(reversed(self._answer(proceed)))
+                    self._queue[:0] = self._answer(proceed)
                 case Inflate():
                     self.connection.event("DEFLATE in both directions from here on", {"event": "compress"})
                     self._deflated = Deflated()
