@@ -150,6 +150,7 @@ What = tuple[Literal["C", "S", "*"], str | None, bool, Mapping[str, object]]
 HEARD: What = ("C", None, False, NOTHING)
 HEARD_BODY: What = ("C", None, True, NOTHING)
 SAID: What = ("S", None, False, NOTHING)
+SAID_BODY: What = ("S", None, True, NOTHING)
 
 
 class Transcript:

@@ -23,7 +23,7 @@ from fakeservers.certificates import ServerContext, Terms, nameless_context, ser
 from fakeservers.connection import Connection
 from fakeservers.deflate import Deflated
 from fakeservers.proxyheader import parse as parse_proxy_header
-from fakeservers.transcript import NOTHING, SAID
+from fakeservers.transcript import NOTHING, SAID, SAID_BODY
 
 if TYPE_CHECKING:
     from fakeservers.host import Listener
@@ -327,6 +327,9 @@ class Wire(asyncio.BufferedProtocol):
     def _run(self) -> None:
         while self._queue and not self._ended:
             action = self._queue.pop(0)
+            if type(action) is Send and action.pace is None and not self._slice:
+                self._write(action)
+                continue
             match action:
                 case Send(data, None) if self._slice and len(data) > self._slice:
                     slices = Pace(step=self._slice, every=1 / SLICES)
@@ -395,7 +398,10 @@ class Wire(asyncio.BufferedProtocol):
         if not data:
             return
         connection = self.connection
-        what = SAID if send.rule is None and not send.body else ("S", send.rule, send.body, NOTHING)
+        if send.rule is None:
+            what = SAID_BODY if send.body else SAID
+        else:
+            what = ("S", send.rule, send.body, NOTHING)
         self._site.transcript.enter(connection.where, what, b"***\r\n" if send.secret else data, masked=send.secret)
         if self._deflated is not None:
             data = self._deflated.deflate(data)
