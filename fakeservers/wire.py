@@ -398,10 +398,8 @@ class Wire(asyncio.BufferedProtocol):
         if not data:
             return
         connection = self.connection
-        if send.rule is None:
-            what = SAID_BODY if send.body else SAID
-        else:
-            what = ("S", send.rule, send.body, NOTHING)
+        plain = SAID_BODY if send.body else SAID
+        what = plain if send.rule is None else ("S", send.rule, send.body, NOTHING)
         self._site.transcript.enter(connection.where, what, b"***\r\n" if send.secret else data, masked=send.secret)
         if self._deflated is not None:
             data = self._deflated.deflate(data)
