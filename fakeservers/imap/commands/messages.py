@@ -166,13 +166,19 @@ class Store(_OnMessages):
         flags = known_flags(view.mailbox, self.flags)
         if session.manners.no_keywords:
             flags = frozenset(flag for flag in flags if flag[0] == "\\")
-        numbered = list(view.numbered(spans))
+        if self.silent and self.unchanged_since is None and not session.condstore:
+            numbered: list[tuple[int, Message]] = []
+            messages = [message for start, stop in spans for message in view.messages[start:stop]]
+        else:
+            numbered = list(view.numbered(spans))
+            messages = [message for _, message in numbered]
         modified: list[int] = []
         if self.unchanged_since is not None:
             limit = self.unchanged_since
             modified = [message.uid if self.uid else seq for seq, message in numbered if message.modseq > limit]
             numbered = [(seq, message) for seq, message in numbered if message.modseq <= limit]
-        changed = view.set_flags((message for _, message in numbered), _change(self.sign, flags))
+            messages = [message for _, message in numbered]
+        changed = view.set_flags(messages, _change(self.sign, flags))
         session.out += view.keyword_news()
         if not self.silent:
             session.out += [session.describe(seq, message, uid=self.uid) for seq, message in numbered]

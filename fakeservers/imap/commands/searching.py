@@ -54,15 +54,17 @@ class Search(Command):
 
     def run(self, session: ImapSession) -> Answer:
         assert session.selected is not None
-        found = self.program.run(session.selected)
-        numbers = [message.uid if self.uid else seq for seq, message in found]
-        highest = max((message.modseq for _, message in found), default=0) if self.program.modseq else 0
+        numbers, found = [], []
+        for seq, message in self.program.run(session.selected):
+            numbers.append(message.uid if self.uid else seq)
+            found.append(message)
+        highest = max((message.modseq for message in found), default=0) if self.program.modseq else 0
         if self.results is None:
             said = b" ".join([b"* SEARCH", *(b"%d" % number for number in numbers)])
             session.out.append(said + (b" (MODSEQ %d)\r\n" % highest if highest else b"\r\n"))
         else:
             if "SAVE" in self.results:
-                session.selected.saved = tuple(ranges(self._kept([message.uid for _, message in found])))
+                session.selected.saved = tuple(ranges(self._kept([message.uid for message in found])))
             if self.results != ["SAVE"]:
                 session.out.append(self._extended(session, self.results, numbers, highest))
         return Answer("search.ok")

@@ -32,7 +32,7 @@ class _Ordered(Command):
 
     def found(self, session: ImapSession) -> list[tuple[int, Message]]:
         assert session.selected is not None
-        found = self.program.run(session.selected)
+        found = list(self.program.run(session.selected))
         return [(message.uid, message) for _, message in found] if self.uid else found
 
 
