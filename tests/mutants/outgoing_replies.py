@@ -42,7 +42,11 @@ def shows_the_last_line_only() -> None:
 @mutant
 def needs_a_text_behind_the_code() -> None:
     """A reply without a text is no reply."""
-    smtp._LINE = re.compile(rb"([2-5][0-9]{2})([ -])([^\r\n]+)\r?\n?")  # type: ignore[misc]
+
+    @instead(Wire, "read_line")
+    def read_line(original: Any, wire: Wire, *arguments: Any) -> bytes:
+        line = bytes(original(wire, *arguments))
+        return b"?" + line if re.fullmatch(rb"[2-5][0-9]{2} ?\r?\n?", line) else line
 
 
 @mutant
