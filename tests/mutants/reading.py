@@ -681,6 +681,72 @@ def pop3_calls_every_refusal_authentication() -> None:
         return error
 
 
+@mutant
+def imap_reads_no_literal_names() -> None:
+    """A mailbox name in a literal is not understood."""
+    imap_trips_over(rb"\* LIST .*\{\d+\}\r\n")
+
+
+@mutant
+def imap_wants_names_as_atoms_or_literals() -> None:
+    """A mailbox name in quotes is not understood."""
+    imap_trips_over(rb'\* LIST \([^)]*\) "[^"]*" "[^"]')
+
+
+@mutant
+def imap_wants_capital_items() -> None:
+    """FETCH's data items in small letters are not found."""
+
+    @instead(part("imap")._Connection, "readline")
+    def readline(right: Any, self: Any) -> Any:
+        return re.sub(rb"(?<=[ (])(?!BODY\[\])(?i:body\[\])", b"X-NONE", right(self))
+
+
+@mutant
+def imap_needs_copyuid() -> None:
+    """Filing without the COPYUID code is a fault."""
+    expected = re.compile(rb".*\[COPYUID ")
+
+    @instead(part("imap")._Connection, "readline")
+    def readline(right: Any, self: Any) -> Any:
+        line = right(self)
+        self.copyuid_said = getattr(self, "copyuid_said", False) or expected.match(line) is not None
+        return line
+
+    @instead(imap(), "move")
+    def move(right: Any, self: Any, *arguments: Any) -> None:
+        right(self, *arguments)
+        if not getattr(self._client._imap, "copyuid_said", False):
+            raise mail_error("protocol", "nobody says where the mail has gone")
+
+
+@mutant
+def imap_trips_over_counts() -> None:
+    """EXISTS while messages are read is a fault."""
+
+    @instead(imap(), "fetch")
+    def fetch(right: Any, self: Any, uid: int) -> Any:
+        raw = right(self, uid)
+        if self._client._imap.untagged_responses.get("EXISTS") or self._client._imap.untagged_responses.get("OK"):
+            self.wire.close()
+            raise mail_error("protocol", "the answer is not the one that was expected")
+        return raw
+
+
+@mutant
+def imap_reads_literals_by_the_segment() -> None:
+    """A literal is over where what has come is over."""
+
+    @instead(part("imap")._Connection, "read")
+    def read(right: Any, self: Any, size: int) -> bytes:
+        wire = self._wire
+        if not wire._buffer:
+            wire._fill()
+        data = bytes(wire._buffer[:size])
+        del wire._buffer[:size]
+        return data
+
+
 # --- telling the server
 
 
