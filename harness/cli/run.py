@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -46,7 +47,11 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str | No
 )
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only scenarios with this tag.")
 @click.option(
-    "-n", "workers", callback=_workers, metavar="WORKERS|auto", help="Worker processes (default: auto for many cases)."
+    "-n",
+    "workers",
+    callback=_workers,
+    metavar="WORKERS|auto",
+    help="Worker processes (default: by the number of cases).",
 )
 @click.option("--shard", callback=_shard, metavar="I/N", help="The Ith of N parts of the suite.")
 @click.option("--times", type=click.Path(path_type=Path), metavar="FILE", help="Results file that balances the shards.")
@@ -132,7 +137,8 @@ def _run(
 
     total = len(selection.cases) * len(names)
     if workers is None:
-        workers = "auto" if total >= WORTH_WORKERS else "0"
+        # One more than there are cores: a case that waits for a stalled server leaves its core idle.
+        workers = str((os.cpu_count() or 1) + 1) if total >= WORTH_WORKERS else "0"
     pool = ClientPool(command)
     if workers == "0":
         pool.open_ahead(names[0])
