@@ -9,7 +9,7 @@ from pydantic import BaseModel
 __all__ = ["KINDS", "schema"]
 
 KINDS = ("scenario", "profile")
-EMPTY = {"flush", "fetch", "restart", "test_outgoing", "test_incoming"}
+EMPTY = {"send", "flush", "fetch", "restart", "crash", "test_outgoing", "test_incoming"}
 """Keys of a step after which nothing need stand."""
 SLOT = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_.]*\}", "description": "a value of the matrix"}
 SCALAR = {"type": ["string", "number", "boolean", "null"]}
@@ -136,7 +136,8 @@ def _with_slots(node: Any) -> Any:
         changed["anyOf"] = [*changed["anyOf"], SLOT]
         return changed
     plain = "enum" in changed or "const" in changed or changed.get("type") in ("integer", "number", "boolean", "array")
-    if not (plain or (changed.get("type") == "string" and "pattern" in changed)):
+    free = changed.get("type") == "object" and "properties" not in changed
+    if not (plain or free or (changed.get("type") == "string" and "pattern" in changed)):
         return changed
     outer = {key: changed.pop(key) for key in ("title", "description", "default") if key in changed}
     return {**outer, "anyOf": [changed, SLOT]}

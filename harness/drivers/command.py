@@ -57,6 +57,7 @@ class _Process:
         except OSError as error:
             raise ClientFailed(f"cannot start {words[0]!r}: {error.strerror or error}") from None
         self._killed = False
+        self._unheard = False
         self.answered = False
         self.busy = False
         """It owes a reply; then there is no good order to end it in."""
@@ -72,11 +73,15 @@ class _Process:
             threading.Thread(target=target, args=(stream,), daemon=True).start()
 
     def _write(self, stream: IO[bytes]) -> None:
-        with stream, contextlib.suppress(OSError):
-            while (line := self._requests.get()) is not None:
-                rest = memoryview(line)
+        while (line := self._requests.get()) is not None:
+            rest = memoryview(line)
+            try:
                 while rest:
                     rest = rest[stream.write(rest) :]
+            except OSError:
+                self._unheard = True
+        with contextlib.suppress(OSError):
+            stream.close()
 
     def _read(self, stream: IO[bytes]) -> None:
         with io.BufferedReader(cast(io.RawIOBase, stream), 1 << 16) as lines:
@@ -96,6 +101,19 @@ class _Process:
 
     def alive(self) -> bool:
         return not self._killed and self._popen.poll() is None
+
+    def unheard(self) -> bool:
+        """The request still lies in the pipe, or never got into it: the program has not read it."""
+        if self._unheard:
+            return True
+        assert self._popen.stdin is not None
+        try:
+            from fcntl import ioctl
+            from termios import FIONREAD
+
+            return any(ioctl(self._popen.stdin, FIONREAD, bytes(4)))
+        except (ImportError, OSError, ValueError):
+            return False
 
     def kill(self) -> None:
         self._killed = True
@@ -161,8 +179,9 @@ class CommandClient:
         process = self._running()
         answer = self._answer(process, line, deadline, limit)
         if answer is None:
-            answered, status = process.answered, self._gone(process)
-            if answered and status == 0:
+            answered, unheard = process.answered, process.unheard()
+            status = self._gone(process)
+            if answered and (unheard or status == 0):
                 # It left after its last reply, which it may, and never read this request.
                 process = self._running()
                 answer = self._answer(process, line, deadline, limit)

@@ -29,7 +29,7 @@ PASSES = {
         "starttls/imap-mailbox-referral", "starttls/imap-referral-before-tls", "starttls/imap-tampered-greeting",
         "starttls/smtp-half-a-line-injected", "faults/codes-not-words", "faults/cut-inside-the-line-end",
         "faults/dribbled-challenges", "faults/imap-message-cut", "faults/special-codes",
-        "faults/text-less-replies", "auth/endless-challenges", "auth/lockout", "auth/login-prompts",
+        "faults/text-less-replies", "auth/endless-challenges", "auth/login-prompts",
         "auth/unknown-mechanisms-beside-known",
     ],
     "aiosmtplib": [
@@ -40,7 +40,7 @@ PASSES = {
         "starttls/smtp-half-a-line-injected", "starttls/smtp-offer-under-tls", "starttls/smtp-tampered-limits",
         "faults/codes-not-words", "faults/cut-inside-the-line-end", "faults/multi-line-replies",
         "faults/permanent-at-each-command", "faults/refused-in-a-batch", "faults/special-codes",
-        "faults/text-less-replies", "auth/ehlo-after-starttls", "auth/endless-challenges", "auth/lockout",
+        "faults/text-less-replies", "auth/ehlo-after-starttls", "auth/endless-challenges",
         "auth/login-prompts", "auth/odd-offers", "auth/unknown-mechanisms-beside-known",
     ],
 }  # fmt: skip
@@ -48,17 +48,15 @@ FINDINGS = {
     "stdlib": {
         "faults/refused-in-a-batch[case=data-5xx]": "outcomes",
         "faults/permanent-at-each-command[at=auth,reply=503]": "error.code",
-        "auth/wrong-password[auth=auto]": "tried-once",
         "auth/bad-challenge[challenge=!!!]": "no-answer",
         "auth/odd-offers[offer=lower-case]": "outcomes",
         "auth/odd-passwords[auth=plain,password=umlauts]": "outcomes",
         "faults/temporary-at-each-command[at=ehlo,reply=421]": "error.code",
         "starttls/imap-capabilities-kept[security=starttls]": "nothing-of-before",
-        "starttls/pop3-capabilities-kept[security=starttls]": "capa-again",
+        "starttls/pop3-capabilities-kept[security=starttls]": "nothing-of-before",
     },
     "aiosmtplib": {
         "tls/opportunistic-refused[reply=454]": "outcomes",
-        "auth/wrong-password[auth=auto]": "tried-once",
         "auth/bad-challenge[challenge=!!!]": "no-answer",
         "faults/temporary-at-each-command[at=auth,reply=421]": "error.code",
     },

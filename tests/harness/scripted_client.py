@@ -55,6 +55,8 @@ def main() -> None:
                 say(reply)
         if MANNER in ("leaves", "twice-greeted"):
             sys.exit(0)
+        if MANNER == "leaves-crossly":
+            sys.exit(7)
 
 
 main()

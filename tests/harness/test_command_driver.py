@@ -75,6 +75,13 @@ def test_a_program_that_ends_after_its_reply_is_started_again_but_not_greeted_ag
         assert client.ask("send", {}, 10)["results"] == []
 
 
+@pytest.mark.parametrize("manner", ["leaves", "leaves-crossly"])
+def test_how_it_left_after_a_reply_does_not_matter(opened: Opener, manner: str) -> None:
+    client = opened(manner)
+    for _ in range(4):
+        assert client.ask("send", {}, 10)["results"] == []
+
+
 def test_restart_and_kill_give_a_new_process(opened: Opener) -> None:
     client = opened()
     client.ask("send", {}, 10)

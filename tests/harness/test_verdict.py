@@ -85,7 +85,7 @@ def test_a_reply_to_send(expect: dict[str, Any], reply: dict[str, Any], broken: 
         ({"category": "authentication"}, {"category": "temporary"}, ["error.category"]),
         (
             {"code": 535, "enhanced": "5.7.8"},
-            {"category": "temporary", "code": 535, "enhanced": None},
+            {"category": "temporary", "code": 535, "enhanced": "5.7.1"},
             ["error.enhanced"],
         ),
         ({"text": "not accepted"}, {"category": "temporary", "text": "Username NOT ACCEPTED"}, []),
@@ -98,6 +98,12 @@ def test_a_reply_to_send(expect: dict[str, Any], reply: dict[str, Any], broken: 
 def test_an_error(expect: dict[str, Any], error: dict[str, Any] | None, broken: list[str]) -> None:
     reply = sent(result("failed", error=error))
     assert names(judge(scenario({"send": {}, "expect": {"error": expect}}), seen(reply))) == broken
+
+
+def test_an_enhanced_code_that_is_not_taken_out_of_the_text_is_a_warning() -> None:
+    reply = sent(result("failed", error={"category": "temporary", "code": 535, "enhanced": None}))
+    verdict = judge(scenario({"send": {}, "expect": {"error": {"enhanced": "5.7.8"}}}), seen(reply))
+    assert (verdict.verdict, [one.expectation for one in verdict.warnings]) == ("pass", ["error.enhanced"])
 
 
 def test_an_error_is_missed_when_everything_was_sent() -> None:
