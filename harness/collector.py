@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from harness.drivers import ClientFailed, ClientPool
 from harness.results import Result
 from harness.runner import run_case
 
-__all__ = ["CLIENTS", "RUN", "CaseFailed", "RunFacts", "ScenarioFile", "ScenarioItem"]
+__all__ = ["CLIENTS", "RUN", "CaseFailed", "RunFacts", "ScenarioFile", "ScenarioItem", "by_file"]
 
 
 class CaseFailed(Exception):
@@ -25,23 +28,29 @@ class CaseFailed(Exception):
         self.result = result
 
 
+@dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What all cases of a run share. `names` and `command` say who is tested; `chosen` are the ids to run, None all."""
+    """What all cases of a run share, as plain data for worker processes. `names` and `command` say who is tested;
+    `chosen` are the ids to run by file, None all of every file: known ids spare a process the files it does not run."""
 
-    def __init__(
-        self, names: list[str], command: str | None, seed: int, now: float, chosen: frozenset[str] | None = None
-    ) -> None:
-        self.names, self.command, self.seed, self.now, self.chosen = names, command, seed, now, chosen
+    names: list[str]
+    command: str | None
+    seed: int
+    now: float
+    chosen: dict[str, list[str]] | None = None
 
-    def to_plain(self) -> dict[str, Any]:
-        """For a worker process."""
-        chosen = None if self.chosen is None else sorted(self.chosen)
-        return {"names": self.names, "command": self.command, "seed": self.seed, "now": self.now, "chosen": chosen}
 
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> RunFacts:
-        chosen = None if plain["chosen"] is None else frozenset(plain["chosen"])
-        return cls(plain["names"], plain["command"], plain["seed"], plain["now"], chosen)
+def by_file(cases: Iterable[Case]) -> dict[str, list[str]]:
+    """The ids of each file, as `RunFacts.chosen` wants them."""
+    files: dict[str, list[str]] = {}
+    for case in cases:
+        files.setdefault(str(case.file.resolve()), []).append(case.id)
+    return files
+
+
+@lru_cache(maxsize=32)
+def _cases(file: Path) -> dict[str, Case]:
+    return {case.id: case for case in load_cases(file)}
 
 
 RUN = pytest.StashKey[RunFacts]()
@@ -71,44 +80,46 @@ def pool_of(config: pytest.Config) -> ClientPool:
 class ScenarioFile(pytest.File):
     def collect(self) -> Iterable[ScenarioItem]:
         facts = facts_of(self.config)
-        try:
-            cases = load_cases(self.path)
-        except FileError as error:
-            raise self.CollectError("\n".join(map(str, error.all))) from None
-        for case in cases:
-            if facts.chosen is None or case.id in facts.chosen:
-                for client in facts.names:
-                    name = case.id if len(facts.names) == 1 else f"{case.id}@{client}"
-                    yield ScenarioItem.from_parent(self, name=name, case=case, client_name=client)
+        if facts.chosen is not None:
+            ids = facts.chosen.get(str(self.path), [])
+        else:
+            try:
+                ids = list(_cases(self.path))
+            except FileError as error:
+                raise self.CollectError("\n".join(map(str, error.all))) from None
+        for case_id in ids:
+            for client in facts.names:
+                name = case_id if len(facts.names) == 1 else f"{case_id}@{client}"
+                item: ScenarioItem = ScenarioItem.from_parent(self, name=name, case_id=case_id, client_name=client)
+                if facts.chosen is None:
+                    scenario = item.case.scenario
+                    item.extra_keyword_matches.update([*scenario.tags, scenario.provider])
+                yield item
 
 
 class ScenarioItem(pytest.Item):
     result: Result | None = None
 
-    def __init__(self, *, case: Case, client_name: str, **rest: Any) -> None:
+    def __init__(self, *, case_id: str, client_name: str, **rest: Any) -> None:
         super().__init__(**rest)
-        self.case = case
+        self.case_id = case_id
         self.client_name = client_name
-        self.extra_keyword_matches.update([*case.scenario.tags, case.scenario.provider])
+
+    @property
+    def case(self) -> Case:
+        return _cases(self.path)[self.case_id]
 
     def runtest(self) -> None:
-        facts = facts_of(self.config)
+        facts, case = facts_of(self.config), self.case
         try:
             client = pool_of(self.config).get(self.client_name)
         except ClientFailed as error:
-            scenario = self.case.scenario
+            scenario = case.scenario
             self.result = Result(
-                self.case.id,
-                scenario.provider,
-                self.client_name,
-                scenario.tags,
-                "error",
-                0.0,
-                str(error),
-                file=self.case.shown,
+                case.id, scenario.provider, self.client_name, scenario.tags, "error", 0.0, str(error), file=case.shown
             )
         else:
-            self.result = run_case(self.case, client, now=facts.now, seed=facts.seed)
+            self.result = run_case(case, client, now=facts.now, seed=facts.seed)
         if self.result.verdict == "skip":
             pytest.skip(self.result.reason or "skipped")
         if self.result.verdict != "pass":

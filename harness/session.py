@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -107,7 +107,7 @@ class _RunPlugin:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        node.workerinput["mailrig"] = {**self._facts.to_plain(), "pids": str(self._pids)}
+        node.workerinput["mailrig"] = {"facts": asdict(self._facts), "pids": str(self._pids)}
 
     def pytest_keyboard_interrupt(self) -> None:
         """A worker that waits for a client would wait on: tell it too."""

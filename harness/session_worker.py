@@ -20,7 +20,7 @@ __all__: list[str] = []
 def pytest_configure(config: pytest.Config) -> None:
     handed = getattr(config, "workerinput", {}).get("mailrig")
     if handed is not None:
-        config.stash[RUN] = RunFacts.from_plain(handed)
+        config.stash[RUN] = RunFacts(**handed["facts"])
         signal.signal(signal.SIGTERM, _stop)
         # Where the controller looks for whom to stop when it is interrupted.
         (Path(handed["pids"]) / str(os.getpid())).touch()

@@ -143,7 +143,7 @@ def _run(
     if workers == "0":
         pool.open_ahead(names[0])
 
-    from harness.collector import RunFacts
+    from harness.collector import RunFacts, by_file
     from harness.reports import jsonfile
     from harness.reports.atomic import check_writable
     from harness.reports.record import RunRecord
@@ -156,7 +156,7 @@ def _run(
             check_writable(file)
     began = time.time()
     seed = SystemRandom().randrange(1_000_000) if seed is None else seed
-    facts = RunFacts(names, command, seed, float(int(began)), frozenset(case.id for case in selection.cases))
+    facts = RunFacts(names, command, seed, float(int(began)), by_file(selection.cases))
     report = TextReport(make_console(), total, quiet)
     report.start(total, [command] if command else names, seed, workers)
     done = 0

@@ -112,7 +112,6 @@ def ours(port: int, count: int) -> float:
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    queue_of_many()
     with host() as port:
         bare(port, 200)
         share = count // 4
@@ -127,6 +126,8 @@ def main() -> None:
     ratio = alone / together
     show("the same through queue and history", f"{count / together:8.0f} a second, {ratio:.2f} of that")
     show("memory that sending added at its peak", f"{(after - before) / 1024:8.1f} MB")
+    # Last, as it needs more memory than all before it.
+    queue_of_many()
 
 
 if __name__ == "__main__":
