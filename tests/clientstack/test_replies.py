@@ -38,6 +38,18 @@ LIMITS = [
     (452, "MAIL", "4.3.2 Connection rate limit exceeded.", 300),
     (421, "greeting", "4.7.0 h.test Error: too many connections from 192.0.2.1", 300),
     (550, "message", "You have reached a limit for sending mail", None),
+    (550, "message", "RP:ORQ mx7,xyz. http://help.example.test/spam", 24 * HOUR),
+    (554, "greeting", "HL:ITC mx2,abc. http://help.example.test/spam", HOUR),
+    (450, "MAIL", "4.7.1 Error: too much mail from 198.51.100.3", None),
+    (450, "RCPT", "4.7.1 Error: too many recipients from 198.51.100.3", None),
+    (421, "greeting", "h.test: Too many concurrent SMTP connections; please try again", 60),
+    (421, "MAIL", "too many messages in this connection", None),
+    (420, "message", "4.2.1 Exceed Sending Limit (daily)", 24 * HOUR),
+    (500, "message", "Number of messages exceeded administrative limit.", None),
+    (451, "message", "You've exceeded your messaging limits", None),
+    (535, "message", "5.7.0 The email limit is reached. Please upgrade", None),
+    (550, "message", "Ip frequency limited [tok Blocked IP 198.51.100.3].", HOUR),
+    (452, "MAIL", "4.4.5 Messages per second limit exceeded", 5),
     (550, "MAIL", "5.7.1 You exceeded the hourly limit of 200 messages. Retry-After: 120", 120),
 ]
 
