@@ -58,6 +58,8 @@ class _Process:
             raise ClientFailed(f"cannot start {words[0]!r}: {error.strerror or error}") from None
         self._killed = False
         self._unheard = False
+        self._given = threading.Event()
+        """The writer has done with the last request, one way or the other."""
         self.answered = False
         self.busy = False
         """It owes a reply; then there is no good order to end it in."""
@@ -80,6 +82,7 @@ class _Process:
                     rest = rest[stream.write(rest) :]
             except OSError:
                 self._unheard = True
+            self._given.set()
         with contextlib.suppress(OSError):
             stream.close()
 
@@ -97,6 +100,7 @@ class _Process:
 
     def say(self, line: bytes) -> None:
         """Nothing is said to a program that is gone: the end of its output tells."""
+        self._given.clear()
         self._requests.put(line)
 
     def alive(self) -> bool:
@@ -104,6 +108,7 @@ class _Process:
 
     def unheard(self) -> bool:
         """The request still lies in the pipe, or never got into it: the program has not read it."""
+        self._given.wait(1)
         if self._unheard:
             return True
         assert self._popen.stdin is not None
