@@ -80,6 +80,7 @@ class _Table:
     one_message: tuple[_Entry, ...]
     rate_limit: tuple[_Entry, ...]
     size: tuple[_Entry, ...]
+    space: tuple[_Entry, ...]
     login_temporary: tuple[_Entry, ...]
     response_codes: dict[str, str] = field(default_factory=dict)
 
@@ -100,7 +101,7 @@ def _table() -> _Table:
     return _Table(
         **{
             name: tuple(_entry(item) for item in data[name])
-            for name in ("one_recipient", "one_message", "rate_limit", "size", "login_temporary")
+            for name in ("one_recipient", "one_message", "rate_limit", "size", "space", "login_temporary")
         },
         response_codes=data["response_codes"],
     )
@@ -208,7 +209,9 @@ def login_error(text: str, now: datetime | None = None) -> MailError:
     match = re.match(r"\s*\[([^\]\s]+)[^\]]*\]", text)
     category = table.response_codes.get(match.group(1).upper()) if match else None
     entry = _first(table.rate_limit, None, None, text)
-    if category in (None, "rate-limit") and entry is not None:
+    if category in (None, "rate-limit") and _first(table.space, None, None, text):
+        category = "quota"
+    elif category in (None, "rate-limit") and entry is not None:
         category = "rate-limit"
     elif category is None:
         category = "temporary" if _first(table.login_temporary, None, None, text) else "authentication"
@@ -218,18 +221,20 @@ def login_error(text: str, now: datetime | None = None) -> MailError:
     return MailError(
         category,
         text.strip() or "the server refused the login without a word",
-        retry_after=wait if category != "authentication" else None,
+        retry_after=wait if category not in ("authentication", "quota") else None,
     )
 
 
 # -- stated times ------------------------------------------------------------------
 
 _IN: Final = re.compile(
-    r"\b(?:in|after|for|wait|within|a|another)\s+(?:about\s+|at\s+least\s+)?(\d{1,6})\s*[- ]?"
+    r"\b(?:in|after|for|wait|within|a|another|at\s+least)\s+(?:about\s+|at\s+least\s+)?(\d{1,6})\s*[- ]?"
     r"(second|sec|s|minute|min|m|hour|hr|h|day|d)s?\b",
     re.IGNORECASE,
 )
 _RETRY_AFTER: Final = re.compile(r"\bretry[- ]after[:=]?\s*(\d{1,7})\b(?!\s*[-:]\d)", re.IGNORECASE)
+_BACKOFF: Final = re.compile(r"\bback-?off\s+time[:=]?\s*(\d{1,10})\b", re.IGNORECASE)
+"""In milliseconds, as Exchange says it, with the unit or without."""
 _CLOCK: Final = re.compile(r"\b(?:in|after)\s+(\d{1,2}):(\d{2}):(\d{2})\b(?!\s*(?:UTC|GMT|Z))", re.IGNORECASE)
 _ISO: Final = re.compile(r"\b(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.\d+)?\s*(Z|UTC|GMT|[+-]\d{2}:?\d{2})?")
 _RFC5322: Final = re.compile(
@@ -244,6 +249,8 @@ def stated_wait(text: str, now: datetime | None = None) -> float | None:
     wait: float | None = None
     if match := _RETRY_AFTER.search(text):
         wait = float(match.group(1))
+    elif match := _BACKOFF.search(text):
+        wait = float(match.group(1)) / 1000
     elif match := _CLOCK.search(text):
         hours, minutes, seconds = (int(part) for part in match.groups())
         wait = hours * 3600.0 + minutes * 60 + seconds
