@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from fakeservers.connection import Connection
 from fakeservers.rules import Act
-from fakeservers.templates import placeholders, render
+from fakeservers.templates import placeholders, split
 
 __all__ = ["DEFAULTS", "REPLY_KEYS", "Replies", "replies_of", "rule_lines"]
 
@@ -79,21 +79,37 @@ class Replies:
     """The texts of one profile. Most say only what the command itself knows; those skip the connection's own
     placeholders, which cost more than the rest of a command."""
 
-    __slots__ = ("_own", "_texts")
+    __slots__ = ("_ready", "_texts")
 
     def __init__(self, overrides: Mapping[str, str]) -> None:
         self._texts = {**DEFAULTS, **overrides}
         own = {"count", "octets", "number", "unique_id"}
-        self._own = {key for key, text in self._texts.items() if own.issuperset(placeholders(text))}
+        self._ready = {
+            key: _format(text) for key, text in self._texts.items() if own.issuperset(placeholders(text))
+        }  # fmt: skip
 
     def template(self, key: str) -> str:
         return self._texts[key]
 
     def say(self, connection: Connection, key: str, **values: object) -> bytes:
         """The reply's line or lines, ended by CRLF."""
-        text = self._texts[key]
-        text = render(text, values) if key in self._own else connection.text(text, **values)
-        return ("\r\n".join(text.splitlines() or [""]) + "\r\n").encode()
+        ready = self._ready.get(key)
+        if ready is not None:
+            try:
+                return (ready % values).encode()
+            except KeyError:
+                pass  # it says what there is not yet, and its placeholder stays
+        return _lines(connection.text(self._texts[key], **values))
+
+
+def _lines(text: str) -> bytes:
+    return ("\r\n".join(text.splitlines() or [""]) + "\r\n").encode()
+
+
+def _format(text: str) -> str:
+    """A text with placeholders as what `%` fills."""
+    names = [f"%({name})s" if place % 2 else name.replace("%", "%%") for place, name in enumerate(split(text))]
+    return _lines("".join(names)).decode()
 
 
 def rule_lines(connection: Connection, act: Act, **values: object) -> bytes:

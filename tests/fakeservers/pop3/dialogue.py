@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fakeservers import Clock, FakeMailHost, Profile, Rule, load_profile
-from fakeservers.actions import Action, End, Send, StartTls, TlsFacts
+from fakeservers.actions import Action, End, More, Send, StartTls, TlsFacts
 from fakeservers.connection import Connection
 from fakeservers.pop3.session import Pop3Session
 
@@ -84,9 +84,15 @@ class Dialogue:
     def ended(self) -> bool:
         return any(isinstance(action, End) for action in self.actions)
 
-    def _take(self, actions: list[Action]) -> bytes:
-        self.actions += actions
-        return b"".join(action.data for action in actions if isinstance(action, Send))
+    def _take(self, actions: Sequence[Action]) -> bytes:
+        said = b""
+        for action in actions:
+            self.actions.append(action)
+            if isinstance(action, Send):
+                said += action.data
+            elif isinstance(action, More):
+                said += self._take(action.proceed())
+        return said
 
 
 def heard(host: FakeMailHost) -> list[str]:

@@ -9,8 +9,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from fakeservers.pop3.maildrop import byte_stuffed, top
-
 from .dialogue import ALICE, Dialogue, deliver, fake_host
 
 CONTENTS = st.lists(
@@ -23,6 +21,15 @@ NUMBERS = st.integers(0, 7)
 def as_sent(content: bytes) -> bytes:
     """A message as a multi-line response has to give it back: its octets, ended by CRLF."""
     return content if content.endswith(b"\r\n") or not content else content + b"\r\n"
+
+
+def multi_line(content: bytes, body: int | None) -> bytes:
+    """The lines of a message, of its body so many, byte-stuffed and ended."""
+    *lines, last = content.split(b"\r\n")
+    lines += [last] if last else []
+    if body is not None and b"" in lines:
+        del lines[lines.index(b"") + 1 + body :]
+    return b"".join((b"." if line.startswith(b".") else b"") + line + b"\r\n" for line in lines) + b".\r\n"
 
 
 class Client:
@@ -116,7 +123,7 @@ class Maildrops(RuleBasedStateMachine):
             return
         status, _, data = said.partition(b"\r\n")
         assert status.startswith(b"+OK")
-        assert data == byte_stuffed(content if lines is None else top(content, lines))
+        assert data == multi_line(content, lines)
 
     @rule(which=CLIENTS, number=NUMBERS)
     def delete(self, which: int, number: int) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fakeservers import Clock
-from fakeservers.actions import End, Send, StartTls
+from fakeservers.actions import Action, End, More, Send, StartTls
 
 from .dialogue import ALICE, TLS, Dialogue, deliver, fake_host, heard, profile
 
@@ -482,3 +483,40 @@ def test_a_batch_shows_the_oldest_first() -> None:
     assert client.say("STAT").startswith("+OK 2 ")
     client.say("DELE 1", "DELE 2", "QUIT")
     assert Dialogue(host).login().say("STAT").startswith("+OK 1 ")
+
+
+@pytest.mark.parametrize(
+    "tail", ["", "NOOP\r\n", "RETR 9\r\nRETR 1\r\n", "RETR 1", "retr 2\nRETR 2 \r\nDELE 1\r\nRETR 1\r\n"]
+)
+def test_pipelined_retrievals_are_answered_as_single_ones_are(tail: str) -> None:
+    """RFC 2449 section 6.6: the server answers in order, whether commands come together or octet by octet."""
+    mail = [b"Subject: 1\r\n\r\n.\r\n..\r\n", b".begins\r\n\r\nno end", b"", b"\n.\r\n"]
+    sent = f"RETR 1\r\nRETR 2\r\nRETR 3\r\nRETR 4\r\nSTAT\r\nRETR 2\r\n{tail}".encode()
+    together, apart = Dialogue(fake_host(mail)).login(), Dialogue(fake_host(mail)).login()
+    said = together.give(sent)
+    assert said == b"".join(apart.give(sent[at : at + 1]) for at in range(len(sent)))
+    assert heard(together.host) == heard(apart.host)
+    for client in (together, apart):
+        assert client.connection.tally.total("commands") == 2 + sent.count(b"\n")
+
+
+def test_a_retrieval_behind_a_line_that_is_too_long_is_its_end() -> None:
+    client = Dialogue(fake_host([b"x\r\n"], line_limit=64)).login()
+    assert client.give(b"x" * 100) == b""
+    assert client.give(b"RETR 1\r\nRETR 1\r\n") == b"-ERR Line too long.\r\n+OK 3 octets\r\nx\r\n.\r\n"
+    assert client.give(b"RETR") + client.give(b" 1\r\nRETR 1\r\n") == b"+OK 3 octets\r\nx\r\n.\r\n" * 2
+    assert client.give(b"NOOP\r\n") == b"+OK\r\n"
+
+
+@pytest.mark.parametrize("command", [b"RETR 1\r\n", b"TOP 1 9\r\n", b"RETR 1 \r\n"])
+def test_what_is_asked_for_many_times_is_made_as_the_client_takes_it(command: bytes) -> None:
+    """A few kilobytes of commands must not make the server hold gigabytes."""
+    content = b"Subject: x\r\n\r\n" + b"x" * 1_000_000 + b"\r\n"
+    client = Dialogue(fake_host([content])).login()
+    actions: Sequence[Action] = client.session.receive(command * 1000)
+    made = 0
+    while actions and isinstance(actions[-1], More):
+        assert sum(len(action.data) for action in actions if isinstance(action, Send)) < 3_000_000
+        made += 1
+        actions = actions[-1].proceed()
+    assert made == 1000
