@@ -14,8 +14,8 @@ from fakeservers.imap.capabilities import advertised, offered_ever
 from fakeservers.imap.command import Answer, Command, Interlude, RefusedError, State
 from fakeservers.imap.commands import LACKED, commands
 from fakeservers.imap.cursor import BadSyntaxError, Cursor
-from fakeservers.imap.fragmenter import Fragmenter, LineTooLongError, announced
 from fakeservers.imap.options import Manners, manners_of
+from fakeservers.imap.reading import Reader, Refused, Stray, Wanted, Whole
 from fakeservers.imap.replies import replies_of
 from fakeservers.imap.ruled import refuses, spoken, status_words
 from fakeservers.imap.selected import Selected
@@ -30,22 +30,18 @@ if TYPE_CHECKING:
 
 __all__ = ["ImapSession"]
 
-_MERELY_NAMED = 64 * 1024
-"""Octets of a literal that a client may send before it has logged in."""
 _NOTHING_ENABLED: frozenset[str] = frozenset()
 _PIECE = 256 * 1024
 """Octets of an answer that are made at once: a longer one is made while it is sent."""
-_LITERALS = 64
-"""Literals in one command other than the messages of APPEND; more only serves to fill the memory."""
 
 
 class ImapSession:
     """Implements `fakeservers.actions.Session`."""
 
     __slots__ = (
-        "_bad", "_ended", "_held", "_input", "_literal", "_masker", "_parts", "_refused", "_replies", "_streaming",
-        "_voice", "_words", "compressed", "connection", "effect", "enabled", "idle", "interlude", "manners",
-        "notifications", "offered", "out", "profile", "selected", "site", "tag", "verb",
+        "_bad", "_ended", "_reader", "_replies", "_streaming", "_voice", "_words", "compressed", "connection", "effect",
+        "enabled", "idle", "interlude", "manners", "notifications", "offered", "out", "profile", "selected", "site",
+        "tag", "verb",
     )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:
@@ -73,12 +69,7 @@ class ImapSession:
         self.verb = ""
         self.offered = offered_ever(connection)
         self._replies = replies_of(self.profile.replies)
-        self._input = Fragmenter(self.profile.line_limit)
-        self._parts: list[bytes] = []
-        self._literal: int | None = None
-        self._refused: str | None = None
-        self._held = 0
-        self._masker: masking.LoginMasker | None = None
+        self._reader = Reader(connection, self.profile, self.offered)
         self._ended = False
         self._streaming = False
         """A long answer is under way; no command is read meanwhile."""
@@ -101,7 +92,7 @@ class ImapSession:
     def receive(self, data: bytes) -> list[Action]:
         if self._ended:
             return []
-        self._input.feed(data)
+        self._reader.feed(data)
         return self._read()
 
     def _read(self) -> list[Action]:
@@ -137,9 +128,9 @@ class ImapSession:
         self.deselect()
         if self.notifications is not None:
             self.notifications.leave()
-        if len(self._input):
+        if len(self._reader):
             self.connection.event(
-                f"{len(self._input)} octets left unread", {"event": "unread", "octets": len(self._input)}
+                f"{len(self._reader)} octets left unread", {"event": "unread", "octets": len(self._reader)}
             )
 
     # --- what commands use
@@ -273,63 +264,32 @@ class ImapSession:
     # --- reading
 
     def _advance(self) -> list[Action] | None:
-        """Take one fragment further; None when more must come first."""
-        if self._literal is not None:
-            octets = self._input.octets(self._literal)
-            if octets is None:
-                return None
-            self._literal = None
-            self._take_literal(octets)
-        try:
-            line = self._input.line()
-        except LineTooLongError as error:
-            return self._line_too_long(error.head)
-        if line is None:
-            return None
-        text = line[:-2] if line.endswith(b"\r\n") else line[:-1]
-        if self.interlude is not None and not self._parts:
-            self.interlude.heard(self, line)
-            return self.interlude.line(self, text)
-        self._hear(line, text)
-        literal = announced(text)
-        if literal is None:
-            self._parts.append(text)
-            parts, self._parts = self._parts, []
-            refused, self._refused, self._held = self._refused, None, 0
-            if refused is not None:
-                return self._refuse_literal(parts[0], refused)
-            return self._command(parts)
-        self._parts.append(literal.text)
-        refusal = self._literal_refusal(literal.size)
-        if literal.synchronizing:
-            if refusal is None:
-                self._literal = literal.size
-                self._held += literal.size
-                return self._go_ahead(literal.size)
-            parts, self._parts, self._held = self._parts, [], 0
-            return self._refuse_literal(parts[0], refusal)
-        if refusal is None and not self._takes_nonsynchronizing(literal.size):
-            refusal = "append.too-big" if self.offers("LITERAL-") else "bad.syntax"
-        if refusal is not None or self._refused is not None:
-            self._refused = self._refused or refusal
-            self._input.skip(literal.size)
-            self._parts[1:] = []
-            self._parts[0] = self._parts[0][:1024]
-            self.connection.event(
-                f"literal of {literal.size} octets not kept", {"event": "literal-refused", "octets": literal.size}
-            )
-            return []
-        self._literal = literal.size
-        self._held += literal.size
-        return []
+        """Take one command further; None when more must come first."""
+        found = self._reader.next(strays=self.interlude is not None)
+        match found:
+            case Whole(parts):
+                return self._command(parts)
+            case Wanted(size):
+                return self._go_ahead(size)
+            case Refused(head, key):
+                if key == "bad.line":
+                    self.interlude = None
+                return self._failed_command(
+                    self._tag_of(head), key, reason="non-synchronizing literals are not offered"
+                )
+            case Stray(line):
+                assert self.interlude is not None
+                self.interlude.heard(self, line)
+                return self.interlude.line(self, line.removesuffix(b"\n").removesuffix(b"\r"))
+        return None
 
     def _go_ahead(self, size: int) -> list[Action]:
         """Ask for a literal, unless a rule or the server's own manner refuses the command before it has come."""
-        early = self.manners.append_checks_first and masking.verb_of(self._parts[0]) == b"APPEND"
+        early = self.manners.append_checks_first and masking.verb_of(self._reader.parts[0]) == b"APPEND"
         if not early and not self.site.rules.has("imap.literal"):
             return [Send(f"{self.say('literal.continue')}\r\n".encode())]
         self.effect, self.out, self._words = None, [], NOTHING
-        cursor = Cursor(self._parts, utf8=self.utf8)
+        cursor = Cursor(self._reader.parts, utf8=self.utf8)
         facts: dict[str, object] = {}
         try:
             self.tag = cursor.tag()
@@ -347,55 +307,9 @@ class ImapSession:
         except BadSyntaxError:
             self.effect = None
         except RefusedError as error:
-            self._parts, self._literal, self._held = [], None, 0
+            self._reader.forget()
             return self.refuse(error)
         return self._carry_on(self.say("literal.continue"), secret=False)
-
-    def _takes_nonsynchronizing(self, size: int) -> bool:
-        return self.offers("LITERAL+") or (self.offers("LITERAL-") and size <= 4096)
-
-    def _literal_refusal(self, size: int) -> str | None:
-        """The reply for a literal that is not even read."""
-        limit = self.profile.literal_limit if self.connection.account is not None else _MERELY_NAMED
-        if size > limit or self._held + size > 2 * limit or len(self._parts) > 2 * _LITERALS:
-            return "append.too-big"
-        return None
-
-    def _take_literal(self, octets: bytes) -> None:
-        verb = masking.verb_of(self._parts[0])
-        if self._masker is not None:
-            self.connection.heard(self._masker.literal(octets), masked=True)
-        else:
-            self.connection.heard(octets, body=verb == b"APPEND")
-        self._parts.append(octets)
-
-    def _hear(self, line: bytes, text: bytes) -> None:
-        if not self._parts:
-            self._masker = None
-            verb = masking.verb_of(text)
-            if verb == b"AUTHENTICATE":
-                shown = masking.authenticate(text)
-                self.connection.heard(line if shown is None else shown + b"\r\n", masked=shown is not None)
-                return
-            if verb == b"LOGIN":
-                self._masker = masking.LoginMasker()
-        if self._masker is not None:
-            self.connection.heard(self._masker.line(text, first=not self._parts) + b"\r\n", masked=True)
-            if self._masker.password and not self._masker.told:
-                self._masker.told = True
-                self.connection.secret("password")
-            return
-        if text or not self._parts:
-            self.connection.heard(line)
-
-    def _line_too_long(self, head: bytes) -> list[Action]:
-        self.connection.heard(head)
-        self._parts, self._literal, self._refused, self._held = [], None, None, 0
-        self.interlude = None
-        return self._failed_command(self._tag_of(head), "bad.line")
-
-    def _refuse_literal(self, text: bytes, key: str) -> list[Action]:
-        return self._failed_command(self._tag_of(text), key, reason="non-synchronizing literals are not offered")
 
     def _tag_of(self, text: bytes) -> str:
         try:
@@ -598,8 +512,8 @@ class ImapSession:
             if isinstance(action, End):
                 self._ended = True
             elif isinstance(action, Inflate):
-                self._input.drop()
-            elif isinstance(action, StartTls) and (octets := self._input.drop()):
+                self._reader.drop()
+            elif isinstance(action, StartTls) and (octets := self._reader.drop()):
                 self.connection.event(
                     f"{octets} octets of plaintext behind STARTTLS dropped",
                     {"event": "plaintext-after-starttls", "octets": octets},

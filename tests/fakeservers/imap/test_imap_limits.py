@@ -69,7 +69,7 @@ def test_a_huge_literal_is_refused_before_it_is_read(size: int) -> None:
     # Announced as non-synchronizing its octets are swallowed as they come, whatever they are.
     assert session.send(b"b APPEND INBOX {%d+}\r\n" % size) == b""
     assert session.send(b"c NOOP\r\n" * 1000) == b""
-    assert len(session.session._input) == 0
+    assert len(session.session._reader) == 0
 
 
 @pytest.mark.parametrize("limit", [1, 3])
