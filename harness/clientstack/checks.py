@@ -154,7 +154,7 @@ def _try_outgoing(
     try:
         return recorder.run(act)
     finally:
-        session.quit()
+        session.leave()
 
 
 def _test_mail(outgoing: Outgoing, to: str, now: datetime) -> tuple[Envelope, bytes]:
@@ -200,7 +200,7 @@ def _try_pop3(
         recorder.begin("mailbox")
         recorder.detail(f"{len(session.message_numbers())} messages")
     finally:
-        session.close()
+        session.leave()
 
 
 def _try_imap(
@@ -215,7 +215,7 @@ def _try_imap(
         count = session.select(incoming.inbox, readonly=True)
         recorder.detail(f"{count} messages, {len(session.search('UNSEEN'))} of them unseen")
     finally:
-        session.logout()
+        session.leave()
 
 
 def ping(host: str, port: int, timeout: float = 10.0, dial: Mapping[str, str] | None = None) -> Check:

@@ -3,129 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import imaplib
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientAbortError, IMAPClientError
-from imapclient.imap_utf7 import decode as decode_utf7
-from imapclient.response_parser import parse_response
 
 from . import sasl
 from .errors import MailError
+from .imapwire import Client, Connection, astring, last_text, server_words
 from .replies import login_error
+from .session import MailSession
 from .settings import Incoming
-from .wire import Dialogue, Wire
 
 __all__ = ["ImapSession"]
 
-_LONGEST_LINE: Final = 16 * 1024 * 1024
-_LOGOUT_PATIENCE: Final = 2.0
 _IDLE_RENEWAL: Final = 9 * 60.0
 """Seconds: some servers forget an idle client after ten minutes, all after thirty."""
 _POLL: Final = 30.0
-_TEXTLESS: Final = re.compile(rb"\S+ (?:OK|NO|BAD|BYE|PREAUTH)")
-_KEYWORD: Final = re.compile(rb"(?:\*|[A-Za-z0-9]+) (?:\d+ )?([A-Za-z-]+)")
 
 
-class _Connection(imaplib.IMAP4):
-    """imaplib's protocol engine reading and writing through a Wire."""
+class ImapSession(MailSession[Incoming]):
+    """One connection. Use `open` and `select`, the commands, then `leave`."""
 
-    def __init__(self, wire: Wire, port: int, dial: Mapping[str, str] | None, implicit: bool) -> None:
-        self._wire = wire
-        self._dial = dial
-        self._implicit = implicit
-        self.masking = False
-        super().__init__(wire.host, port)
-
-    def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
-        self.host = host
-        self.port = port
-        self._wire.connect(port, self._dial)
-        if self._implicit:
-            self._wire.start_tls()
-        self._wire.dialogue.stage("greeting")
-
-    def read(self, size: int) -> bytes:
-        data = self._wire.read_exact(size)
-        self._wire.dialogue.add("S", f"<{size} octets>")
-        return data
-
-    def readline(self) -> bytes:
-        line = self._wire.read_line(_LONGEST_LINE)
-        self._wire.dialogue.add("S", line.decode("utf-8", "replace").rstrip("\r\n"))
-        # imaplib gives up on a bare line feed, on small letters and on a response without text; there is no reason to.
-        text = line.rstrip(b"\r\n")
-        if found := _KEYWORD.match(text):
-            text = text[: found.start(1)] + found[1].upper() + text[found.end(1) :]
-        return (text + b" " if _TEXTLESS.fullmatch(text) else text) + b"\r\n"
-
-    def send(self, data: Any) -> None:
-        self._wire.send(bytes(data), shown="********" if self.masking else None)
-
-    def shutdown(self) -> None:
-        self._wire.close()
-
-    def socket(self) -> Any:
-        return None
-
-    def secure(self) -> None:
-        """STARTTLS was accepted: the handshake, and capabilities anew (RFC 9051 6.2.1). Whatever was said in clear,
-        messages among it, is nobody's word: imaplib would keep it for the next command that asks for such data."""
-        self._wire.start_tls()
-        self._tls_established = True
-        self.untagged_responses.clear()
-        self._get_capabilities()
-
-
-class _Client(IMAPClient):  # type: ignore[misc]
-    """imapclient's commands on a _Connection."""
-
-    def __init__(self, connect: Callable[[], _Connection], host: str, port: int) -> None:
-        self._connect = connect
-        super().__init__(host, port, ssl=False)
-        # Its debug log would show what the dialogue masks.
-        self._imap.debug = 0
-
-    def _create_IMAP4(self) -> _Connection:  # noqa: N802
-        return self._connect()
-
-    def _set_read_timeout(self) -> None:
-        return
-
-    def personal_namespace(self) -> tuple[str, str] | None:
-        """Prefix and hierarchy delimiter of the first personal namespace; parameters may stand behind them, which
-        imapclient's own `namespace` takes for a fault (RFC 2342 5)."""
-        personal, *_ = parse_response(self._command_and_check("namespace"))
-        if not personal:
-            return None
-        prefix, delimiter = personal[0][:2]
-        return decode_utf7(prefix), (delimiter or b"").decode("ascii", "replace")
-
-
-class ImapSession:
-    """One connection. Use `open` and `select`, the commands, then `logout`."""
-
-    def __init__(
-        self,
-        settings: Incoming,
-        dialogue: Dialogue,
-        *,
-        dial: Mapping[str, str] | None = None,
-        now: datetime | None = None,
-    ) -> None:
-        self._settings = settings
-        self._dial = dial
-        self._now = now
-        self.wire = Wire(settings.host, settings.timeout, settings.trust, dialogue)
-        self.mechanism: str | None = None
-        self.validity = ""
-        self._exists_count = 0
-        self._optional_client: Any = None
+    validity = ""
+    """The UIDVALIDITY of the selected mailbox."""
+    _exists_count = 0
+    _optional_client: Client | None = None
 
     @property
     def _client(self) -> Any:
@@ -133,30 +37,14 @@ class ImapSession:
             raise MailError("disconnected", "the connection is closed")
         return self._optional_client
 
-    def open(self) -> None:
-        """Connects, secures and logs in. Raises MailError; the connection is closed then."""
-        try:
-            self.connect()
-            self.secure()
-            self.authenticate()
-        except MailError:
-            self.logout()
-            raise
-
     # -- not authenticated -----------------------------------------------------------------
 
-    def connect(self) -> None:
-        """Connects, with TLS at once where it is implicit, and takes greeting and capabilities."""
-        settings = self._settings
-
-        def connection() -> _Connection:
-            return _Connection(self.wire, settings.port, self._dial, settings.security == "implicit")
-
+    def _take_greeting(self) -> None:
+        port = self._settings.port
         with self._mapped("greeting"):
-            self._optional_client = _Client(connection, settings.host, settings.port)
+            self._optional_client = Client(lambda: Connection(self.wire, port), self._settings.host, port)
 
     def secure(self) -> None:
-        """STARTTLS as the security setting says. Only a missing or refused offer may go on in clear."""
         security = self._settings.security
         if security in ("none", "implicit"):
             return
@@ -167,7 +55,8 @@ class ImapSession:
                 raise MailError("tls-required", "the server does not offer STARTTLS, and the settings require it")
             return
         try:
-            kind, data = self._mapped_call("STARTTLS", engine._simple_command, "STARTTLS")
+            with self._mapped("STARTTLS"):
+                kind, data = engine._simple_command("STARTTLS")
         except MailError as error:
             # A tagged BAD arrives as an error; one that ended the connection cannot go on in clear.
             if self.wire.closed or error.category in ("disconnected", "timeout"):
@@ -175,7 +64,7 @@ class ImapSession:
             kind, data = "BAD", [error.text.encode()]
         if kind != "OK":
             if required:
-                words = _text(data)
+                words = last_text(data)
                 raise self._redacted(MailError("tls-required", f"the server refuses STARTTLS: {words}"))
             return
         with self._mapped("CAPABILITY"):
@@ -189,6 +78,7 @@ class ImapSession:
         engine = self._client._imap
         if engine.state == "AUTH":
             self._client._cached_capabilities = tuple(name.encode("ascii") for name in engine.capabilities)
+            self._agree()
             return
         self.wire.dialogue.stage("auth")
         offered = [name[5:] for name in self._capabilities() if name.startswith("AUTH=")]
@@ -212,7 +102,16 @@ class ImapSession:
         self.mechanism = "LOGIN" if name == "USER" else name
         # Now, while a capability response that came with the login is still at hand.
         self._client._cached_capabilities = None
-        self._capabilities()
+        self._agree()
+
+    def _agree(self) -> None:
+        """Speaks as the server wants it: UTF-8 where it takes nothing else (RFC 6855 6, RFC 9051 5.1)."""
+        offered = self._capabilities()
+        if "UTF8=ONLY" in offered:
+            with self._mapped("ENABLE"):
+                self._client.agree_on_utf8()
+        elif "IMAP4REV2" in offered and "IMAP4REV1" not in offered:
+            self._client.speak_utf8()
 
     def _login(self) -> None:
         who = self._settings.credentials
@@ -222,11 +121,9 @@ class ImapSession:
         if who.username.isascii() and who.password.isascii():
             kind, data = engine._simple_command("LOGIN", engine._quote(who.username), engine._quote(who.password))
         else:
-            kind, data = self._client._raw_command(
-                b"LOGIN", [_astring(who.username), _astring(who.password)], uid=False
-            )
+            kind, data = self._client._raw_command(b"LOGIN", [astring(who.username), astring(who.password)], uid=False)
         if kind != "OK":
-            raise IMAPClientError(_text(data))
+            raise IMAPClientError(last_text(data))
         engine.state = "AUTH"
 
     def _exchange(self, mechanism: sasl.Mechanism) -> None:
@@ -343,8 +240,8 @@ class ImapSession:
 
     def _exists(self, mailbox: str) -> bool:
         with self._mapped("LIST"):
-            found = self._client.list_folders("", mailbox.replace("*", "%"))
-        return any(not {b"\\NonExistent", b"\\Noselect"} & set(flags) for flags, _, _ in found)
+            found = self._client.list_mailboxes(mailbox.replace("*", "%"))
+        return any(not {b"\\NonExistent", b"\\Noselect"} & attributes for attributes, _, _ in found)
 
     def _namespace(self) -> tuple[str, str]:
         if self._offers("NAMESPACE"):
@@ -358,8 +255,8 @@ class ImapSession:
             if personal is not None:
                 return personal
         with self._mapped("LIST"):
-            found = self._client.list_folders("", "")
-        return "", str((found[0][1] or b"").decode("ascii", "replace")) if found else ""
+            found = self._client.list_mailboxes("")
+        return "", found[0][1] if found else ""
 
     def idle(self, until: float) -> bool:
         """Waits in the selected mailbox until mail arrives, at most until the monotonic time `until`: by IDLE (RFC
@@ -377,7 +274,7 @@ class ImapSession:
         while engine._get_response():
             # Untagged responses before the continuation request; they count, too.
             if engine.tagged_commands.get(tag) is not None:
-                raise IMAPClientError(_text(engine._command_complete("IDLE", tag)[1]))
+                raise IMAPClientError(last_text(engine._command_complete("IDLE", tag)[1]))
         until = time.monotonic() + seconds
         arrived = self._arrived()
         while not arrived and (left := until - time.monotonic()) > 0:
@@ -387,7 +284,7 @@ class ImapSession:
         engine.send(b"DONE\r\n")
         kind, data = engine._command_complete("IDLE", tag)
         if kind != "OK":
-            raise IMAPClientError(_text(data))
+            raise IMAPClientError(last_text(data))
         return arrived or self._arrived()
 
     def _poll_once(self, seconds: float) -> bool:
@@ -402,19 +299,12 @@ class ImapSession:
         self._exists_count = counts[-1] if counts else self._exists_count
         return grown
 
-    def logout(self) -> None:
-        """LOGOUT and close. What happens now changes nothing any more."""
-        if not self.wire.closed and self._optional_client is not None:
-            self.wire.timeout = min(self.wire.timeout, _LOGOUT_PATIENCE)
+    def _say_goodbye(self) -> None:
+        if self._optional_client is not None:
             with contextlib.suppress(MailError), self._mapped("LOGOUT"):
                 self._client.logout()
-        self.wire.close()
 
     # -- errors --------------------------------------------------------------------------------
-
-    def _mapped_call(self, command: str, call: Callable[..., Any], *arguments: Any) -> Any:
-        with self._mapped(command):
-            return call(*arguments)
 
     @contextlib.contextmanager
     def _mapped(self, command: str, mailbox: str = "") -> Iterator[None]:
@@ -423,7 +313,7 @@ class ImapSession:
             yield
         except IMAPClientAbortError as error:
             self.wire.close()
-            words = _words(error)
+            words = server_words(error)
             known = login_error(words, self._now)
             if known.category == "authentication":
                 bye = self._optional_client is not None and "BYE" in self._optional_client._imap.untagged_responses
@@ -431,7 +321,7 @@ class ImapSession:
                 known = MailError("disconnected" if lost else "protocol", f"{command}: {words}")
             raise self._redacted(known) from None
         except IMAPClientError as error:
-            raise self._redacted(self._refused(command, mailbox, _words(error))) from None
+            raise self._redacted(self._refused(command, mailbox, server_words(error))) from None
         except (ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError) as error:
             # Parsers of a library meet whatever a server invents.
             self.wire.close()
@@ -455,34 +345,6 @@ class ImapSession:
             return MailError("protocol", f"{command}: {words}")
         return error
 
-    def _redacted(self, error: MailError) -> MailError:
-        error.text = self.wire.dialogue.redactor(error.text)
-        return error
-
 
 def _sequence_set(uids: Sequence[int]) -> str:
     return ",".join(str(uid) for uid in uids)
-
-
-def _astring(text: str) -> bytes:
-    # imapclient sends arguments with 8-bit octets as literals, others as they are.
-    data = text.encode("utf-8")
-    return data if not text.isascii() else b'"' + data.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
-
-
-def _text(data: Any) -> str:
-    last = data[-1] if isinstance(data, list | tuple) and data else data
-    return bytes(last).decode("utf-8", "replace") if isinstance(last, bytes) else str(last or "")
-
-
-def _words(error: Exception) -> str:
-    """The server's words in an exception of imaplib or imapclient, which wrap them in their own."""
-    text = str(error.args[0]) if error.args else str(error)
-    if error.args and isinstance(error.args[0], bytes):
-        text = error.args[0].decode("utf-8", "replace")
-    match = re.search(r"\[b(['\"])(.*)\1\]$", text, re.DOTALL)
-    if match:
-        text = match.group(2)
-    text = re.sub(r"^b(['\"])(.*)\1$", r"\2", text, flags=re.DOTALL)
-    text = re.sub(r"^(?:command: \w+ => )?(?:\w+ failed: |\w+ command error: )?", "", text)
-    return re.sub(r"^\* (?:BYE|NO|BAD) ", "", text).strip()

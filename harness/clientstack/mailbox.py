@@ -124,7 +124,7 @@ class Mailbox:
             there = session.search("UNSEEN" if self._incoming.unseen_only else "ALL")
             return any(str(uid) not in known for uid in there) or session.idle(until)
         finally:
-            session.logout()
+            session.leave()
 
     def _waiting_pop3(self, dialogue: Dialogue) -> bool:
         session = Pop3Session(self._incoming, dialogue, dial=self._dial, now=self._now)
@@ -136,7 +136,7 @@ class Mailbox:
             # Without unique-ids only reading tells whether a message is a known one.
             return bool(numbers) if unique_ids is None else any(each not in known for each in unique_ids.values())
         finally:
-            session.close()
+            session.leave()
 
     def read(self) -> MailError | None:
         """Stores new mail and tells the server; hands nothing over. Returns what kept it from reading all."""
@@ -167,7 +167,7 @@ class Mailbox:
         try:
             self._process(session)
         finally:
-            session.logout()
+            session.leave()
 
     def _process(self, session: ImapSession) -> None:
         settings, ledger = self._incoming, self.ledger
@@ -245,7 +245,7 @@ class Mailbox:
                 for number in handled:
                     session.delete(number)
         except MailError:
-            session.close()
+            session.leave()
             raise
         session.quit()
         if self._incoming.completed is not None:

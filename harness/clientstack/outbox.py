@@ -354,7 +354,7 @@ class _Run:
             self._settle()
         finally:
             if self._session is not None:
-                self._session.quit()
+                self._session.leave()
 
     def _on_its_way(self, message: QueuedMessage, recipients: Sequence[str]) -> None:
         """Before the message itself goes out: it is in doubt, and what became of the one before is kept as well."""
@@ -384,7 +384,7 @@ class _Run:
             return None
         most = self._allowance.known.per_connection
         if self._session is not None and self._session.usable and most is not None and self._session.accepted >= most:
-            self._session.quit()
+            self._session.leave()
             self._connections -= 1
         if self._session is not None and self._session.usable:
             return self._session
@@ -408,7 +408,7 @@ class _Run:
         spent = [error for error in errors.values() if error.scope == "connection"]
         if spent and before:
             # This connection has carried all the server takes over one; that is no reason to wait.
-            session.quit()
+            session.leave()
             self._connections -= 1
             return {address for address, error in errors.items() if error.scope == "connection"}
         for error in errors.values():

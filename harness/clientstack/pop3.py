@@ -7,63 +7,30 @@ import binascii
 import contextlib
 import hashlib
 import re
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Final
 
 from . import sasl
 from .errors import MailError
 from .replies import login_error
+from .session import MailSession
 from .settings import Incoming
-from .wire import Dialogue, Wire
 
 __all__ = ["Pop3Session"]
 
 _TIMESTAMP: Final = re.compile(r"<[^<>\s]+@[^<>\s]+>|<\d+\.\d+[^<>\s]*>")
-_QUIT_PATIENCE: Final = 2.0
 
 
-class Pop3Session:
-    """One connection to a maildrop. Use `open`, the commands, then `quit` (which makes deletions real)."""
+class Pop3Session(MailSession[Incoming]):
+    """One connection to a maildrop. Use `open`, the commands, then `quit`, which makes deletions real, or `leave`."""
 
-    def __init__(
-        self,
-        settings: Incoming,
-        dialogue: Dialogue,
-        *,
-        dial: Mapping[str, str] | None = None,
-        now: datetime | None = None,
-    ) -> None:
-        self._settings = settings
-        self._dial = dial
-        self._now = now
-        self.wire = Wire(settings.host, settings.timeout, settings.trust, dialogue)
-        self.capabilities: dict[str, str] | None = None
-        self.mechanism: str | None = None
-        self._greeting = ""
-        self._bare_line_feeds = False
-
-    def open(self) -> None:
-        """Connects, secures and logs in. Raises MailError; the connection is closed then."""
-        try:
-            self.connect()
-            self.greet()
-            self.secure()
-            self.authenticate()
-        except MailError:
-            self.close()
-            raise
+    capabilities: dict[str, str] | None = None
+    """What CAPA said, None where the server does not know it."""
+    _greeting = ""
+    _bare_line_feeds = False
 
     # -- AUTHORIZATION state ---------------------------------------------------------------
 
-    def connect(self) -> None:
-        self.wire.connect(self._settings.port, self._dial)
-
-    def greet(self) -> None:
-        """TLS first where it is implicit; the greeting; CAPA."""
-        if self._settings.security == "implicit":
-            self.wire.start_tls()
-        self.wire.dialogue.stage("greeting")
+    def _take_greeting(self) -> None:
         good, text = self._read_status()
         if not good:
             error = login_error(text, self._now)
@@ -74,7 +41,6 @@ class Pop3Session:
         self._ask_capabilities()
 
     def secure(self) -> None:
-        """STLS as the security setting says. Only a missing or refused offer may go on in clear."""
         security = self._settings.security
         if security in ("none", "implicit"):
             return
@@ -220,13 +186,9 @@ class Pop3Session:
         finally:
             self.wire.close()
 
-    def close(self) -> None:
-        """Leaves as politely as the connection allows, without deleting anything new."""
-        if not self.wire.closed:
-            self.wire.timeout = min(self.wire.timeout, _QUIT_PATIENCE)
-            with contextlib.suppress(MailError):
-                self.command("QUIT")
-        self.wire.close()
+    def _say_goodbye(self) -> None:
+        with contextlib.suppress(MailError):
+            self.command("QUIT")
 
     # -- commands and responses -------------------------------------------------------------------
 
@@ -277,7 +239,3 @@ class Pop3Session:
         if error.category == "authentication":
             error = MailError("protocol", f"the server refuses {command}: {text}")
         return self._redacted(error)
-
-    def _redacted(self, error: MailError) -> MailError:
-        error.text = self.wire.dialogue.redactor(error.text)
-        return error

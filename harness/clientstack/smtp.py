@@ -5,24 +5,23 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from . import sasl
 from .compose import Address, dot_stuffed, header_section
 from .errors import MailError
 from .replies import Reply, smtp_error
+from .session import MailSession
 from .settings import Outgoing
-from .wire import Dialogue, Wire
 
 __all__ = ["Envelope", "SmtpSession"]
 
 _MAX_LINES: Final = 1000
 _LONGEST_AUTH_LINE: Final = 500
 _HELO_CODES: Final = frozenset({500, 502, 504})
-_QUIT_PATIENCE: Final = 2.0
 _TRUSTED_AFTER: Final = 10
 """Messages that a connection has to carry, one command at a time, before commands go out in groups."""
 
@@ -36,24 +35,13 @@ class Envelope:
     recipients: Mapping[str, Address]
 
 
-class SmtpSession:
-    """One connection. Use `open`, then `send` for each message while `usable`, then `quit`."""
+class SmtpSession(MailSession[Outgoing]):
+    """One connection. Use `open`, then `send` for each message while `usable`, then `leave`."""
 
-    def __init__(
-        self,
-        settings: Outgoing,
-        dialogue: Dialogue,
-        *,
-        dial: Mapping[str, str] | None = None,
-        now: datetime | None = None,
-    ) -> None:
-        self._settings = settings
-        self._dial = dial
-        self._now = now
-        self.wire = Wire(settings.host, settings.timeout, settings.trust, dialogue)
-        self.keywords: dict[str, str] = {}
-        self.mechanism: str | None = None
-        self.accepted = 0
+    keywords: Mapping[str, str] = MappingProxyType({})
+    """What EHLO offered, with parameters."""
+    accepted = 0
+    """Messages that the server took over this connection."""
 
     @property
     def usable(self) -> bool:
@@ -66,29 +54,13 @@ class SmtpSession:
 
     # -- opening -------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Connects, greets, secures and authenticates. Raises MailError; the connection is closed then."""
-        with self._closing_on_error():
-            self.connect()
-            self.greet()
-            self.secure()
-            self.authenticate()
-
-    def connect(self) -> None:
-        self.wire.connect(self._settings.port, self._dial)
-
-    def greet(self) -> None:
-        """TLS first where it is implicit; the greeting; EHLO."""
-        if self._settings.security == "implicit":
-            self.wire.start_tls()
-        self.wire.dialogue.stage("greeting")
+    def _take_greeting(self) -> None:
         reply = self._read_reply()
         if not reply.positive:
             raise self._error(reply, "greeting")
         self._ehlo()
 
     def secure(self) -> None:
-        """STARTTLS as the security setting says. Only a missing or refused offer may go on in clear."""
         security = self._settings.security
         if security in ("none", "implicit"):
             return
@@ -344,13 +316,9 @@ class SmtpSession:
                 return
         self.wire.close()
 
-    def quit(self) -> None:
-        """QUIT and close. What happens now changes nothing any more."""
-        if self.usable:
-            self.wire.timeout = min(self.wire.timeout, _QUIT_PATIENCE)
-            with contextlib.suppress(MailError):
-                self.command("QUIT")
-        self.wire.close()
+    def _say_goodbye(self) -> None:
+        with contextlib.suppress(MailError):
+            self.command("QUIT")
 
     # -- commands and replies ---------------------------------------------------------
 
@@ -382,17 +350,7 @@ class SmtpSession:
         raise MailError("protocol", "the server's reply has no end")
 
     def _error(self, reply: Reply, command: str) -> MailError:
-        error = smtp_error(reply, command, self._now)
-        error.text = self.wire.dialogue.redactor(error.text)
-        return error
-
-    @contextlib.contextmanager
-    def _closing_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except MailError:
-            self.quit()
-            raise
+        return self._redacted(smtp_error(reply, command, self._now))
 
 
 def _is_reply_line(text: str) -> bool:

@@ -14,7 +14,8 @@ from registry import mutant
 
 from harness.clientstack import errors, sasl, smtp
 from harness.clientstack.errors import MailError
-from harness.clientstack.imap import ImapSession, _Connection
+from harness.clientstack.imap import ImapSession
+from harness.clientstack.imapwire import Connection
 from harness.clientstack.pop3 import Pop3Session
 from harness.clientstack.replies import Reply
 from harness.clientstack.smtp import SmtpSession
@@ -258,8 +259,8 @@ def shows_the_servers_words_raw() -> None:
 def believes_imap_capabilities_of_before() -> None:
     """Over IMAP what was offered in clear counts under TLS."""
 
-    @instead(_Connection, "secure")
-    def secure(original: Any, engine: _Connection) -> None:
+    @instead(Connection, "secure")
+    def secure(original: Any, engine: Connection) -> None:
         engine._wire.start_tls()
         engine._tls_established = True
 
@@ -270,8 +271,8 @@ def takes_mail_that_was_pushed() -> None:
     pushed = re.compile(rb'\* \d+ FETCH \(UID (\d+) .*BODY\[\] "(.*)"\)')
     found: dict[int, bytes] = {}
 
-    @instead(_Connection, "readline")
-    def readline(original: Any, engine: _Connection) -> Any:
+    @instead(Connection, "readline")
+    def readline(original: Any, engine: Connection) -> Any:
         line = original(engine)
         if match := pushed.match(line):
             found[int(match[1])] = match[2] + b"\r\n\r\n"
@@ -291,8 +292,8 @@ def repeats_alerts_of_before() -> None:
     """An alert is shown with the next error, whoever said it."""
     alerts: list[str] = []
 
-    @instead(_Connection, "readline")
-    def readline(original: Any, engine: _Connection) -> Any:
+    @instead(Connection, "readline")
+    def readline(original: Any, engine: Connection) -> Any:
         line = original(engine)
         if b"[ALERT]" in line:
             alerts.append(line.decode("utf-8", "replace").strip())
@@ -322,8 +323,8 @@ def follows_referrals() -> None:
     """A server that names another one is obeyed."""
     referral = re.compile(rb"REFERRAL imap://[^@\s]*@([\d.]+):(\d+)/")
 
-    @instead(_Connection, "readline")
-    def readline(original: Any, engine: _Connection) -> Any:
+    @instead(Connection, "readline")
+    def readline(original: Any, engine: Connection) -> Any:
         line = original(engine)
         if match := referral.search(line):
             with socket.create_connection((match[1].decode(), int(match[2])), timeout=2) as there:

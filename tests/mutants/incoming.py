@@ -389,7 +389,7 @@ def imap_knows_no_modified_utf7() -> None:
         right(self, *args, **kwargs)
         self.folder_encode = False
 
-    wrap(part("imap")._Client, "__init__", made)
+    wrap(part("imapwire").Client, "__init__", made)
 
 
 # --- parsing
@@ -406,7 +406,7 @@ def imap_trips_over(pattern: bytes) -> None:
             raise mail_error("protocol", "the answer is not the one that was expected")
         return line
 
-    wrap(part("imap")._Connection, "readline", readline)
+    wrap(part("imapwire").Connection, "readline", readline)
 
 
 @mutant
@@ -433,19 +433,19 @@ def imap_reads_a_literal_in_one_go() -> None:
         del wire._buffer[:size]
         return data
 
-    wrap(part("imap")._Connection, "read", read)
+    wrap(part("imapwire").Connection, "read", read)
 
 
 @mutant
 def imap_wants_capital_letters() -> None:
     """Responses in small letters are not understood."""
-    part("imap")._KEYWORD = NEVER
+    part("imapwire")._KEYWORD = NEVER
 
 
 @mutant
 def imap_wants_text_behind_ok() -> None:
     """A reply without text is not understood."""
-    part("imap")._TEXTLESS = NEVER
+    part("imapwire")._TEXTLESS = NEVER
 
 
 @mutant
@@ -508,8 +508,7 @@ def falls_back_after_broken_tls() -> None:
                 raise
             self.wire._buffer.clear()
             self.connect()
-            if hasattr(self, "greet"):
-                self.greet()
+            self.greet()
 
     both_protocols("secure", secure)
 
@@ -588,7 +587,7 @@ def imap_keeps_capabilities_over_starttls() -> None:
         self._wire.start_tls()
         self._tls_established = True
 
-    wrap(part("imap")._Connection, "secure", secure)
+    wrap(part("imapwire").Connection, "secure", secure)
 
 
 @mutant
@@ -658,7 +657,7 @@ def imap_gives_up_at_logindisabled() -> None:
 @mutant
 def imap_quotes_nothing() -> None:
     """User name and password stand in LOGIN as they are."""
-    wrap(part("imap")._Connection, "_quote", lambda right, self, text: f'"{text}"')
+    wrap(part("imapwire").Connection, "_quote", lambda right, self, text: f'"{text}"')
 
 
 @mutant
@@ -790,7 +789,7 @@ def check_marks_as_seen() -> None:
         session.open()
         session.select(incoming.inbox)
         session.mark_seen(session.search("UNSEEN"))
-        session.logout()
+        session.leave()
 
     wrap(part("checks"), "_try_imap", check)
 

@@ -106,7 +106,7 @@ def takes_any_acceptance_of_data() -> None:
 def waits_for_a_good_end() -> None:
     """A QUIT without a proper answer, or without the TLS farewell, undoes what was sent."""
 
-    @instead(SmtpSession, "quit")
+    @instead(SmtpSession, "leave")
     def quit_(original: Any, session: SmtpSession) -> None:
         if session.usable:
             if session.command("QUIT").code != 221:

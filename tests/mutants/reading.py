@@ -63,7 +63,7 @@ def imap_trips_over(pattern: bytes, category: str = "protocol") -> None:
     """A line like this, at any time, ends the session."""
     trap = re.compile(pattern)
 
-    @instead(part("imap")._Connection, "readline")
+    @instead(part("imapwire").Connection, "readline")
     def readline(right: Any, self: Any) -> Any:
         line = right(self)
         if trap.match(line):
@@ -361,7 +361,7 @@ def imap_reads_eight_capabilities() -> None:
 def imap_goes_by_the_greeting_alone() -> None:
     """Capabilities that the greeting does not name are not there."""
 
-    @instead(imap(), "connect")
+    @instead(imap(), "greet")
     def connect(right: Any, self: Any) -> None:
         right(self)
         if b"CAPABILITY" not in self._client._imap.welcome:
@@ -401,7 +401,7 @@ def imap_always_sends_an_initial_response() -> None:
 def imap_finds_preauth_in_the_text() -> None:
     """The word PREAUTH anywhere in the greeting means logged in."""
 
-    @instead(imap(), "connect")
+    @instead(imap(), "greet")
     def connect(right: Any, self: Any) -> None:
         right(self)
         if b"PREAUTH" in self._client._imap.welcome:
@@ -525,7 +525,7 @@ def imap_wants_uids_in_order() -> None:
 def imap_needs_a_search_response() -> None:
     """An OK without a SEARCH response is a fault."""
 
-    @instead(part("imap")._Connection, "readline")
+    @instead(part("imapwire").Connection, "readline")
     def readline(right: Any, self: Any) -> Any:
         line = right(self)
         self.search_said = getattr(self, "search_said", False) or line.startswith(b"* SEARCH")
@@ -557,7 +557,7 @@ def imap_trips_over_items_unasked() -> None:
 def imap_waits_for_a_literal() -> None:
     """A message in a quoted string is not found."""
 
-    @instead(part("imap")._Connection, "readline")
+    @instead(part("imapwire").Connection, "readline")
     def readline(right: Any, self: Any) -> Any:
         return re.sub(rb'BODY\[\] ".*"', b"X-NONE NIL", right(self))
 
@@ -572,7 +572,7 @@ def imap_trips_over_unasked_flags() -> None:
 def takes_a_lost_goodbye_for_a_fault() -> None:
     """A LOGOUT that is not answered in order fails the run."""
 
-    @instead(imap(), "logout")
+    @instead(imap(), "leave")
     def logout(right: Any, self: Any) -> None:
         if not self.wire.closed and self._optional_client is not None:
             with self._mapped("LOGOUT"):
@@ -697,7 +697,7 @@ def imap_wants_names_as_atoms_or_literals() -> None:
 def imap_wants_capital_items() -> None:
     """FETCH's data items in small letters are not found."""
 
-    @instead(part("imap")._Connection, "readline")
+    @instead(part("imapwire").Connection, "readline")
     def readline(right: Any, self: Any) -> Any:
         return re.sub(rb"(?<=[ (])(?!BODY\[\])(?i:body\[\])", b"X-NONE", right(self))
 
@@ -707,7 +707,7 @@ def imap_needs_copyuid() -> None:
     """Filing without the COPYUID code is a fault."""
     expected = re.compile(rb".*\[COPYUID ")
 
-    @instead(part("imap")._Connection, "readline")
+    @instead(part("imapwire").Connection, "readline")
     def readline(right: Any, self: Any) -> Any:
         line = right(self)
         self.copyuid_said = getattr(self, "copyuid_said", False) or expected.match(line) is not None
@@ -737,7 +737,7 @@ def imap_trips_over_counts() -> None:
 def imap_reads_literals_by_the_segment() -> None:
     """A literal is over where what has come is over."""
 
-    @instead(part("imap")._Connection, "read")
+    @instead(part("imapwire").Connection, "read")
     def read(right: Any, self: Any, size: int) -> bytes:
         wire = self._wire
         if not wire._buffer:
@@ -800,7 +800,7 @@ def imap_files_at_the_top() -> None:
 
 
 def mailbox_names(change: Callable[[str], str]) -> None:
-    @instead(part("imap")._Client, "_normalise_folder")
+    @instead(part("imapwire").Client, "_normalise_folder")
     def normalise(right: Any, self: Any, name: Any) -> Any:
         return right(self, change(name))
 
@@ -809,7 +809,7 @@ def mailbox_names(change: Callable[[str], str]) -> None:
 def imap_quotes_no_mailbox_names() -> None:
     """Quotes and backslashes stand in a mailbox name as they are."""
 
-    @instead(part("imap")._Client, "_normalise_folder")
+    @instead(part("imapwire").Client, "_normalise_folder")
     def normalise(right: Any, self: Any, name: Any) -> Any:
         quoted = right(self, name)
         return b'"' + quoted[1:-1].replace(b'\\"', b'"').replace(b"\\\\", b"\\") + b'"'
@@ -831,7 +831,7 @@ def imap_composes_mailbox_names() -> None:
 def imap_leaves_ampersands() -> None:
     """An ampersand stands in a mailbox name as it is."""
 
-    @instead(part("imap")._Client, "_normalise_folder")
+    @instead(part("imapwire").Client, "_normalise_folder")
     def normalise(right: Any, self: Any, name: Any) -> Any:
         return right(self, name).replace(b"&-", b"&")
 
