@@ -49,6 +49,8 @@ class SeenStep:
     excused: bool = False
     sent: dict[str, bytes] = field(default_factory=dict)
     """Message id: the octets given to the client (`send`)."""
+    to: dict[str, list[str]] = field(default_factory=dict)
+    """Message id: whom it is for."""
     account: str = ""
     """Who sends: user name and port of the outgoing settings."""
 

@@ -275,6 +275,7 @@ class _Course:
                 crashed=hit and silence is not None,
                 excused=self._hostile,
                 sent=sent,
+                to={message["id"]: message["to"] for message in request.get("messages", ())},
                 account=_account(settings),
             )
         )

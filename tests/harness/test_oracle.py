@@ -49,7 +49,9 @@ def step(number: int, outcome: str | None, action: str = "send", *, name: str = 
     )
     reply = {"results": results, "rate_limited_until": rest.pop("until", None)}
     sent = {"m1": RAW, "m2": OTHER} if action == "send" else {}
-    return SeenStep(number, action, rest.pop("now", NOW), reply, sent=rest.pop("sent", sent), account="a", **rest)
+    sent = rest.pop("sent", sent)
+    to = {name: ["b@x"] for name in sent} | rest.pop("to", {})
+    return SeenStep(number, action, rest.pop("now", NOW), reply, sent=sent, to=to, account="a", **rest)
 
 
 def found(steps: list[SeenStep], *parts: list[Line]) -> list[str]:

@@ -96,7 +96,7 @@ def test_a_reply_to_send(expect: dict[str, Any], reply: dict[str, Any], broken: 
     ],
 )
 def test_an_error(expect: dict[str, Any], error: dict[str, Any] | None, broken: list[str]) -> None:
-    reply = sent(result("failed", error=error))
+    reply = sent(result("deferred", error=error))
     assert names(judge(scenario({"send": {}, "expect": {"error": expect}}), seen(reply))) == broken
 
 

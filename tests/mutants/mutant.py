@@ -13,9 +13,10 @@ import hostile
 import incoming
 import outgoing
 import reading
+import retrying
 from registry import MUTANTS
 
-PARTS = (outgoing, incoming, business, hostile, reading)
+PARTS = (outgoing, incoming, business, hostile, reading, retrying)
 
 
 def listing() -> str:
