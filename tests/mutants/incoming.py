@@ -816,3 +816,52 @@ def check_is_always_content() -> None:
         return replace(right(*args, **kwargs), ok=True, error=None)
 
     wrap(part("checks"), "check_incoming", check)
+
+
+# --- servers of IMAP4rev2 or UTF-8 alone
+
+
+@mutant
+def imap_wants_rev1() -> None:
+    """A server that does not offer IMAP4rev1 is turned away."""
+
+    def take(right: Any, self: Any) -> None:
+        right(self)
+        if not self._offers("IMAP4REV1"):
+            raise mail_error("protocol", "the server is not IMAP4 compliant")
+
+    wrap(part("imap").ImapSession, "_take_greeting", take)
+
+
+@mutant
+def imap_knows_no_esearch() -> None:
+    """The answer to SEARCH counts only as SEARCH."""
+    part("imapwire")._ESEARCH = NEVER
+
+
+@mutant
+def imap_takes_the_list_of_select_for_another() -> None:
+    """What LIST finds includes what SELECT said of INBOX."""
+
+    def listed(right: Any, self: Any, pattern: str) -> Any:
+        said = self._imap.untagged_responses.get("LIST", [])
+        return [*right(self, pattern), *((frozenset(), "/", "INBOX") for _ in said)]
+
+    wrap(part("imapwire").Client, "list_mailboxes", listed)
+
+
+@mutant
+def imap_always_writes_utf7() -> None:
+    """Mailbox names are modified UTF-7 whatever the server speaks."""
+
+    def speak(right: Any, self: Any) -> None:
+        right(self)
+        self.folder_encode = True
+
+    wrap(part("imapwire").Client, "speak_utf8", speak)
+
+
+@mutant
+def imap_never_enables_utf8() -> None:
+    """UTF8=ONLY is passed over."""
+    wrap(part("imapwire").Client, "agree_on_utf8", lambda right, self: None)
