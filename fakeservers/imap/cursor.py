@@ -14,6 +14,8 @@ __all__ = ["SYSTEM_FLAGS", "BadSyntaxError", "Cursor"]
 
 T = TypeVar("T")
 _TAG = re.compile(rb"[^\x00-\x20(){%*\"\\\x7f-\xff+]+")
+_PLAIN_HEAD = re.compile(rb"([^\x00-\x20(){%*\"\\\x7f-\xff+]+) ([A-Za-z]+)(?= |\Z)")
+_ATOM_AND_LITERAL = re.compile(rb" ([A-Za-z0-9._/-]+) \Z")
 _ATOM = re.compile(rb"[^\x00-\x20(){%*\"\\\]\x7f-\xff]+")
 _ASTRING = re.compile(rb"[^\x00-\x20(){%*\"\\\x7f-\xff]+")
 _LIST = re.compile(rb"[^\x00-\x20(){\"\\\x7f-\xff]+")
@@ -80,10 +82,12 @@ class Cursor:
             self.fail(f'"{text.decode()}"')
 
     def space(self) -> None:
-        if not self.take(b" "):
+        text, at = self.text, self.at
+        if text[at : at + 1] != b" ":
             self.fail("a space")
-        while self.take(b" "):
-            pass
+        while text[at : at + 1] == b" ":
+            at += 1
+        self.at = at
 
     def more(self) -> bool:
         """Whether a further argument follows; the space before it is taken."""
@@ -117,6 +121,14 @@ class Cursor:
 
     def tag(self) -> str:
         return self._match(_TAG, "a tag")[0].decode("ascii")
+
+    def head(self) -> tuple[str, str] | None:
+        """Tag and command where they stand plainly, as they nearly always do; None leaves them to be read by steps."""
+        match = _PLAIN_HEAD.match(self.text)
+        if match is None:
+            return None
+        self.at = match.end()
+        return match[1].decode("ascii"), match[2].decode("ascii").upper()
 
     def word(self) -> str:
         """An atom in upper case: a command or key."""
@@ -189,6 +201,18 @@ class Cursor:
             return utf7.decode(raw)
         except ValueError:
             return "\udc80" + raw.decode("latin-1")
+
+    def atom_and_literal(self) -> tuple[str, bytes] | None:
+        """A mailbox whose name is an ASCII atom, and the literal that ends the command, as nearly every APPEND has
+        them; None leaves the arguments to be read by steps."""
+        if len(self._parts) != 3 or self._parts[2]:
+            return None
+        match = _ATOM_AND_LITERAL.match(self.text, self.at)
+        if match is None:
+            return None
+        self.part, self.text, self.at = 2, b"", 0
+        name = match[1].decode("ascii")
+        return "INBOX" if name.upper() == "INBOX" else name, self._parts[1]
 
     # --- compound
 

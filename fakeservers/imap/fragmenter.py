@@ -8,6 +8,7 @@ from typing import NamedTuple
 __all__ = ["Announced", "Fragmenter", "LineTooLongError", "announced"]
 
 _ANNOUNCEMENT = re.compile(rb"\{(\d{1,20})(\+?)\}\Z")
+_UPLOAD = re.compile(rb"([^\x00-\x20(){%*\"\\\x7f-\xff+]+ APPEND [^\r\n{}]*)\{(\d{1,9})\+\}\r\n", re.IGNORECASE)
 _HEAD = 1024
 
 
@@ -92,6 +93,25 @@ class Fragmenter:
             taken = bytes(view[:count])
         del self._buffer[:count]
         return taken
+
+    def whole_upload(self, limit: int) -> tuple[bytes, bytes, bytes] | None:
+        """An APPEND that has come in one piece and ends with a literal up to `limit` that nobody has to ask for: its
+        first line, that line's text, and the literal. Most uploads are read so, in a third of the time."""
+        buffer = self._buffer
+        if self._scanned or self._skipping or self._head is not None:
+            return None
+        found = _UPLOAD.match(buffer)
+        if found is None:
+            return None
+        start = found.end()
+        end = start + int(found[2])
+        if end - start > limit or start > self._limit or buffer[end : end + 2] != b"\r\n":
+            return None
+        line, text = found[0], found[1]
+        with memoryview(buffer) as view:
+            octets = bytes(view[start:end])
+        del buffer[: end + 2]
+        return line, text, octets
 
     def skip(self, count: int) -> None:
         """Swallow the next `count` octets, whenever they come, without keeping them."""

@@ -47,13 +47,17 @@ class Stray(NamedTuple):
 
 
 class Reader:
-    __slots__ = ("_connection", "_held", "_input", "_literal", "_masker", "_offered", "_profile", "_refused", "parts")
+    __slots__ = (
+        "_connection", "_held", "_input", "_literal", "_masker", "_offered", "_profile", "_refused", "_uploads",
+        "parts",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, profile: ImapProfile, offered: frozenset[str]) -> None:
         self._connection = connection
         self._profile = profile
         self._offered = offered
         self._input = Fragmenter(profile.line_limit)
+        self._uploads = "LITERAL+" in offered
         self.parts: list[bytes] = []
         self._literal: int | None = None
         self._refused: str | None = None
@@ -77,6 +81,8 @@ class Reader:
 
     def next(self, *, strays: bool) -> Whole | Wanted | Refused | Stray | None:
         """What has come next; None when more must come first. `strays`: the next line begins no command."""
+        if self._uploads and not (strays or self.parts) and (parts := self._whole_upload()) is not None:
+            return Whole(parts)
         while True:
             if self._literal is not None:
                 octets = self._input.octets(self._literal)
@@ -117,6 +123,17 @@ class Reader:
                 self._expect(literal.size)
             else:
                 self._skip(literal.size, refusal)
+
+    def _whole_upload(self) -> list[bytes] | None:
+        limit = self._profile.literal_limit if self._connection.account is not None else 0
+        found = self._input.whole_upload(limit)
+        if found is None:
+            return None
+        line, text, octets = found
+        self._masker = None
+        self._connection.heard(line)
+        self._connection.heard(octets, body=True)
+        return [text, octets, b""]
 
     def _expect(self, size: int) -> None:
         self._literal = size

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from fakeservers.templates import placeholders, render
+from fakeservers.templates import format_of, placeholders
 
 if TYPE_CHECKING:
     from fakeservers.connection import Connection
@@ -134,19 +134,19 @@ class Replies:
 
     def __init__(self, own: Mapping[str, str]) -> None:
         self._own = own
-        self._ready: dict[str, tuple[str, frozenset[str]]] = {}
+        self._ready: dict[str, tuple[str, frozenset[str], str]] = {}
 
     def say(self, connection: Connection, key: str, values: Mapping[str, object]) -> str:
         """The text for `key`. A key `x.ok` that nobody wrote is the text of `ok`."""
         ready = self._ready.get(key)
         if ready is None:
             text = self._find(key)
-            ready = self._ready[key] = (text, frozenset(placeholders(text)))
-        text, names = ready
+            ready = self._ready[key] = (text, frozenset(placeholders(text)), format_of(text))
+        text, names, form = ready
         if not names:
             return text
         if names <= values.keys():
-            return render(text, values)
+            return form % values
         return connection.text(text, **values)
 
     def _find(self, key: str) -> str:

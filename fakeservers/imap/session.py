@@ -59,13 +59,34 @@ class ImapSession(SessionContext):
         return self._read()
 
     def _read(self) -> list[Action]:
+        """Answer what has come; what stands behind long answers waits until the client has taken them."""
         actions: list[Action] = []
+        octets = 0
         while not (self._ended or self._streaming):
             more = self._advance()
             if more is None:
                 break
-            actions += self._sealed(more)
+            for action in self._sealed(more):
+                actions.append(action)
+                if type(action) is Send:
+                    octets += len(action.data)
+            if octets > _PIECE and not (self._ended or self._streaming):
+                self._streaming = True
+                actions.append(More(self._read_on))
+        self._count()
         return actions
+
+    def _read_on(self) -> list[Action]:
+        self._streaming = False
+        actions = self._read()
+        if self.notifications is not None:
+            self.connection.wake()
+        return actions
+
+    def _count(self) -> None:
+        if self._uncounted:
+            self.connection.count("commands", self._uncounted)
+            self._uncounted = 0
 
     def tls_started(self, facts: TlsFacts) -> list[Action]:
         return []
@@ -109,8 +130,8 @@ class ImapSession(SessionContext):
             said += self.news(expunges=expunges, uid=uid)
         tagged = f"{self.tag} {reply}"
         if effect is None:
-            said.append(tagged.encode("utf-8", "surrogateescape") + b"\r\n")
-            return [Send(b"".join(said)), *(then or [])]
+            last = f"{tagged}\r\n".encode("utf-8", "surrogateescape")
+            return [Send(b"".join([*said, last]) if said else last), *(then or ())]
         return self._around(effect, said, tagged, tag=self.tag, then=then)
 
     # --- reading
@@ -118,9 +139,9 @@ class ImapSession(SessionContext):
     def _advance(self) -> list[Action] | None:
         """Take one command further; None when more must come first."""
         found = self._reader.next(strays=self.interlude is not None)
+        if type(found) is Whole:
+            return self._command(found.parts)
         match found:
-            case Whole(parts):
-                return self._command(parts)
             case Wanted(size):
                 return self._go_ahead(size)
             case Refused(head, key):
@@ -176,20 +197,24 @@ class ImapSession(SessionContext):
         self.effect = None
         self.out = []
         self._words = NOTHING
+        head = cursor.head()
         try:
-            self.tag = cursor.tag()
+            self.tag = cursor.tag() if head is None else head[0]
         except BadSyntaxError as error:
             return self._failed_command("*", "bad.tag", reason=str(error))
         try:
-            cursor.space()
-            self.verb = cursor.word()
+            if head is None:
+                cursor.space()
+            self.verb = cursor.word() if head is None else head[1]
             uid = self.verb == "UID"
             if uid:
                 cursor.space()
                 self.verb = cursor.word()
         except BadSyntaxError as error:
             return self._failed_command(self.tag, "bad.syntax", reason=str(error))
-        self.connection.count("commands")
+        self._uncounted += 1
+        if self.connection.account is None or self.site.rules.count_commands:
+            self._count()
         kind = COMMANDS.get(self.verb)
         if kind is None or (uid and not kind.has_uid_form) or not self._available(kind):
             return self._unknown(cursor, uid=uid)
@@ -230,11 +255,12 @@ class ImapSession(SessionContext):
             problem = error
         try:
             rules = self.site.rules
-            if command.uid and rules.has("imap.uid"):
-                self._consult_command("uid", command, cursor, argument, problem)
-            point = command.name.lower()
-            if rules.has(f"imap.{point}"):
-                self._consult_command(point, command, cursor, argument, problem)
+            if rules.points:
+                if command.uid and rules.has("imap.uid"):
+                    self._consult_command("uid", command, cursor, argument, problem)
+                point = command.name.lower()
+                if rules.has(f"imap.{point}"):
+                    self._consult_command(point, command, cursor, argument, problem)
             if wrong_state:
                 return self._failed_command(self.tag, "bad.state")
             if problem is not None:
@@ -289,11 +315,7 @@ class ImapSession(SessionContext):
 
     def _go_on(self, answer: Answer, *, expunges: bool, uid: bool) -> list[Action]:
         actions = self._sealed(self._stream(answer, expunges=expunges, uid=uid))
-        if not self._streaming:
-            actions += self._read()
-            if self.notifications is not None:
-                self.connection.wake()
-        return actions
+        return actions if self._streaming else actions + self._read_on()
 
     def _carry_on(self, line: str, *, secret: bool) -> list[Action]:
         """Say a continuation request, or a rule's word instead, while the command goes on."""
@@ -358,6 +380,8 @@ class ImapSession(SessionContext):
         if self._voice is not None:
             actions = [self._spoken_as_wanted(self._voice, action) for action in actions]
         for action in actions:
+            if type(action) is Send:
+                continue
             if isinstance(action, End):
                 self._ended = True
             elif isinstance(action, Inflate):

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from fakeservers.connection import Connection
 from fakeservers.rules import Act
-from fakeservers.templates import placeholders, split
+from fakeservers.templates import format_of, placeholders
 
 __all__ = ["DEFAULTS", "REPLY_KEYS", "Replies", "replies_of", "rule_lines"]
 
@@ -84,9 +84,8 @@ class Replies:
     def __init__(self, overrides: Mapping[str, str]) -> None:
         self._texts = {**DEFAULTS, **overrides}
         own = {"count", "octets", "number", "unique_id"}
-        self._ready = {
-            key: _format(text) for key, text in self._texts.items() if own.issuperset(placeholders(text))
-        }  # fmt: skip
+        plain = {key: text for key, text in self._texts.items() if own.issuperset(placeholders(text))}
+        self._ready = {key: _lines(format_of(text)).decode() for key, text in plain.items()}
 
     def template(self, key: str) -> str:
         return self._texts[key]
@@ -104,12 +103,6 @@ class Replies:
 
 def _lines(text: str) -> bytes:
     return ("\r\n".join(text.splitlines() or [""]) + "\r\n").encode()
-
-
-def _format(text: str) -> str:
-    """A text with placeholders as what `%` fills."""
-    names = [f"%({name})s" if place % 2 else name.replace("%", "%%") for place, name in enumerate(split(text))]
-    return _lines("".join(names)).decode()
 
 
 def rule_lines(connection: Connection, act: Act, **values: object) -> bytes:

@@ -54,6 +54,13 @@ class Append(Command):
     states = LOGGED_IN
 
     def parse(self, cursor: Cursor, session: ImapSession) -> None:
+        plain = cursor.atom_and_literal()
+        if plain is not None:
+            if b"\0" in plain[1]:
+                cursor.fail("a message without NUL")
+            self.mailbox = plain[0]
+            self.uploads = [_Upload([], None, plain[1])]
+            return
         cursor.space()
         self.mailbox = cursor.mailbox()
         cursor.space()
@@ -115,13 +122,15 @@ class Append(Command):
         now = session.site.clock.now()
         added = []
         for upload, content in zip(self.uploads, contents, strict=True):
-            received, zone = upload.date or (now, 0)
-            saved = now if upload.date else None
-            flags = known_flags(mailbox, upload.flags)
-            added.append(mailbox.add(Message(content, flags=flags, received=received, zone=zone, saved=saved)))
+            message = Message(content, received=now)
+            if upload.flags:
+                message.flags = known_flags(mailbox, upload.flags)
+            if upload.date is not None:
+                (message.received, message.zone), message.saved = upload.date, now
+            added.append(mailbox.add(message).uid)
         code = ""
         if session.offers("UIDPLUS"):
-            code = f"[APPENDUID {mailbox.uidvalidity} {compact(message.uid for message in added).decode()}] "
+            code = f"[APPENDUID {mailbox.uidvalidity} {compact(added).decode()}] "
         return Answer("append.ok", {"code": code, "mailbox": self.mailbox})
 
     def _whole(self, session: ImapSession, upload: _Upload) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from imap_dialogue import ALICE, Dialogue, Server, lines, offering, with_imap
 
 import fakeservers.imap
-from fakeservers.actions import End, Send, Wait
+from fakeservers.actions import Action, End, More, Send, Wait
 from fakeservers.imap.options import OPTIONS
 from fakeservers.imap.replies import DEFAULTS
 from fakeservers.profile import ImapProfile, load_profile
@@ -619,3 +620,49 @@ def test_a_greeting_can_let_the_client_in() -> None:
 def test_every_option_is_known_to_the_server() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in Path(fakeservers.imap.__file__).parent.rglob("*.py"))
     assert [name for name in OPTIONS if f"manners.{name}" not in source] == []
+
+
+UPLOADS = (
+    b"a APPEND INBOX {5+}\r\nhello\r\n", b"a append inBox {0+}\r\n\r\n", b"a APPEND none {2+}\r\nhi\r\n",
+    b"a APPEND a&b {2+}\r\nhi\r\n", b'a APPEND "INBOX" (\\Seen $x) "17-Jul-1996 02:44:25 -0700" {2+}\r\n\r\n\r\n',
+    b"a APPEND INBOX {2+}\r\n\0x\r\n", b"a APPEND INBOX  {2+}\r\nhi\r\n", b"a APPEND INBOX {2+}\r\nhi {1+}\r\nx\r\n",
+    b"a APPEND INBOX {2+}\r\nhi x\r\n", b"a APPEND INBOX {2+}\r\nhi\nb NOOP\r\n", b"DONE\r\n",
+    b"a APPEND {5+}\r\nINBOX {1+}\r\nx\r\n", b"a APPEND INBOX {2+}\r\nhi\r\n",
+    b"a APPEND INBOX {50000000+}\r\n", b"a NOOP\r\n", b"a APPEND INBOX ~{2+}\r\n\0x\r\n", b"a IDLE\r\n",
+    b"a LOGIN b {1+}\r\nc\r\n", b"a XAPPEND INBOX {2+}\r\nhi\r\n", b"a APPEND (INBOX {2+}\r\nhi\r\n",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(UPLOADS), min_size=1, max_size=5), st.booleans())
+def test_uploads_in_one_piece_are_read_as_those_that_come_by_octets(commands: list[bytes], logged_in: bool) -> None:
+    servers = Server(with_imap(bad_commands=None)), Server(with_imap(bad_commands=None))
+    sessions = [server.login() if logged_in else server.session(tls=True) for server in servers]
+    sent = b"".join(commands)
+    together = sessions[0].send(sent)
+    apart = b"".join(sessions[1].send(sent[at : at + 1]) for at in range(len(sent)))
+    # An upload that is too large for anybody may not have come to its end.
+    assert together == apart
+    stored = [[(each.content, each.flags, each.received) for each in server.mailbox().messages] for server in servers]
+    assert stored[0] == stored[1]
+    assert servers[0].said_by_client() == servers[1].said_by_client()
+    for session in sessions:
+        session.session.closed()
+    assert [str(entry.facts) for entry in servers[0].host.transcript] == [
+        str(entry.facts) for entry in servers[1].host.transcript
+    ]
+
+
+def test_many_long_answers_are_made_as_the_client_takes_them() -> None:
+    """A few kilobytes of commands must not make the server hold gigabytes, and what was pipelined behind is read on."""
+    server = Server()
+    server.fill(b"x" * 200_000)
+    session = server.login("INBOX")
+    actions: Sequence[Action] = session.session.receive(b"a FETCH 1 BODY.PEEK[]\r\n" * 1000 + b"b NOOP\r\n")
+    pieces = 0
+    while isinstance(actions[-1], More):
+        assert sum(len(action.data) for action in actions if isinstance(action, Send)) < 1_000_000
+        pieces += 1
+        actions = actions[-1].proceed()
+    assert pieces >= 500
+    assert isinstance(actions[-1], Send)
+    assert actions[-1].data == b"b OK NOOP completed\r\n"
