@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
 __all__ = [
-    "DEFECTS", "ClientCertificates", "ServerContext", "Terms", "authority", "ca_file", "ca_pem", "client_certificate",
-    "client_files", "crl_file", "crl_pem", "defect_names", "nameless_context", "server_context",
+    "DEFECTS", "ClientCertificates", "ServerContext", "Terms", "authority", "ca_file", "ca_pem", "ca_with_crl_file",
+    "client_certificate", "client_files", "crl_file", "crl_pem", "defect_names", "nameless_context", "server_context",
 ]  # fmt: skip
 
 ClientCertificates = Literal["none", "optional", "required"]
@@ -92,6 +92,12 @@ def crl_pem() -> bytes:
 def crl_file() -> Path:
     """The revocation list beside `ca_file`, for clients that look at one."""
     return _kept("crl.pem", crl_pem())
+
+
+@cache
+def ca_with_crl_file() -> Path:
+    """The CA and its revocation list in one file, as OpenSSL's clients take them."""
+    return _kept("ca-with-crl.pem", ca_pem() + crl_pem())
 
 
 @cache

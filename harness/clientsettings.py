@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fakeservers.certificates import client_files
+from fakeservers.certificates import ca_with_crl_file, client_files
 from fakeservers.host import FakeMailHost
 from fakeservers.profile import SERVICES, Profile
 from harness.scenario import Scenario
@@ -25,7 +25,7 @@ def build(
 
     Beside the contract's keys a section may say `service` (whose port is meant), `account` (whose name and password)
     and `host: provider` (the provider's real host name and default port, with `dial`); `client_cert` may be `right`
-    (made for the account) or `unknown-ca`. Raises ValueError.
+    (made for the account) or `unknown-ca`, `ca_file` may be `with-crl`. Raises ValueError.
     """
     actions = set(scenario.actions())
     wanted: dict[str, dict[str, Any]] = {}
@@ -81,6 +81,8 @@ def _section(section: str, given: dict[str, Any], host: FakeMailHost) -> dict[st
     if (kind := given.get("client_cert")) in ("right", "unknown-ca"):
         certificate, key = client_files(user["username"], trusted=kind == "right")
         given = {**given, "client_cert": str(certificate), "client_key": str(key)}
+    if given.get("ca_file") == "with-crl":
+        given = {**given, "ca_file": str(ca_with_crl_file())}
     if given.get("host") == "provider":
         given = {**given, "host": profile.services[service].host, "port": given.get("port")}  # type: ignore[index]
     elif given.get("host") == "comma":

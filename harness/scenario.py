@@ -18,7 +18,7 @@ __all__ = [
 
 Features = Literal[
     "send", "queue", "rate-limit-memory", "fetch", "imap", "pop3", "starttls", "implicit-tls", "opportunistic-tls",
-    "client-cert", "auth-plain", "auth-login", "auth-cram-md5", "auth-xoauth2", "auth-oauthbearer", "auth-scram",
+    "client-cert", "crl", "auth-plain", "auth-login", "auth-cram-md5", "auth-xoauth2", "auth-oauthbearer", "auth-scram",
     "auth-external", "graph", "smtputf8", "idle", "complete", "test-connection", "clock", "dial", "host-comma-port",
 ]  # fmt: skip
 FEATURES: tuple[str, ...] = Features.__args__  # type: ignore[attr-defined]

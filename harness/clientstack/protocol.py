@@ -32,6 +32,7 @@ FEATURES: Final = (
     "implicit-tls",
     "opportunistic-tls",
     "client-cert",
+    "crl",
     "auth-plain",
     "auth-login",
     "auth-cram-md5",

@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import ssl
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from .errors import MailError
 
 __all__ = ["Trust", "certificate_facts"]
+
+_CRL: Final = b"-----BEGIN X509 CRL-----"
 
 
 @dataclass(frozen=True)
 class Trust:
     """Whom to believe, and who we are.
 
-    `ca_file`: PEM file of the only CAs to trust (None: the system's store). `pinned_sha256`: hex digest of
+    `ca_file`: PEM file of the only CAs to trust (None: the system's store); where it also holds revocation lists, each
+    CA needs its own, and a server's certificate that stands in one is refused. `pinned_sha256`: hex digest of
     the one certificate (DER) to accept whatever its issuer, name and dates, for self-signed internal servers.
     """
 
@@ -29,6 +33,8 @@ class Trust:
         """A client context. Raises MailError `config` when a file cannot be used."""
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
+            if self.ca_file and _CRL in Path(self.ca_file).read_bytes():
+                context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         except (OSError, ssl.SSLError) as error:
             raise MailError("config", f"the CA file {self.ca_file} cannot be used: {_reason(error)}") from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2

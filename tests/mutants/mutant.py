@@ -14,9 +14,10 @@ import incoming
 import outgoing
 import reading
 import retrying
+import trusting
 from registry import MUTANTS
 
-PARTS = (outgoing, incoming, business, hostile, reading, retrying)
+PARTS = (outgoing, incoming, business, hostile, reading, retrying, trusting)
 
 
 def listing() -> str:
