@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from .errors import MailError
 
 if TYPE_CHECKING:
-    from .settings import Outgoing, Section
+    from .section import Section
+    from .settings import Outgoing
 
 __all__ = ["Business", "ErrorLog", "Support", "Tenant", "User", "read_business"]
 

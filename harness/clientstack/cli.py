@@ -219,8 +219,8 @@ def fetch(context: _Context, into: str) -> int:
                 raise MailError("config", f"the file {path} cannot be written: {error.strerror}") from None
             names.append(str(path))
     problem = fetched.error
-    value = {"messages": names, "error": problem.as_json() if problem else None}
-    context.show(value, [*names, *(_explained(problem) if problem else [])] or ["no new mail"])
+    value = {"messages": names, "left_on_server": fetched.left, "error": problem.as_json() if problem else None}
+    context.show(value, [*names, *fetched.left, *(_explained(problem) if problem else [])] or ["no new mail"])
     return 1 if problem else 0
 
 

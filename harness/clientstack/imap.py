@@ -171,6 +171,12 @@ class ImapSession(MailSession[Incoming]):
         """Those of `uids` that are still in the mailbox."""
         return self.search("UID", _sequence_set(uids)) if uids else []
 
+    def sizes(self, uids: Sequence[int]) -> dict[int, int]:
+        """The octets of messages by their UID, of those that the server tells (RFC822.SIZE)."""
+        with self._mapped("FETCH"):
+            found = self._client.fetch(list(uids), ["RFC822.SIZE"])
+        return {uid: int(items[b"RFC822.SIZE"]) for uid, items in found.items() if b"RFC822.SIZE" in items}
+
     def fetch(self, uid: int) -> bytes | None:
         """A whole message, left unseen (BODY.PEEK); None when it is gone."""
         with self._mapped("FETCH"):

@@ -77,7 +77,7 @@ class Inbound:
     def _understood(self, message: Waiting) -> tuple[str | None, list[dict[str, Any]], list[Any]]:
         """What a message is, what there is to say about it, and what has to change for it."""
         if message.problem is not None:
-            return JUNK, [{"reason": message.problem, "octets": len(message.raw)}], []
+            return JUNK, [{"reason": message.problem, "octets": message.octets}], []
         try:
             answers = read_answers(message.raw)
             notification = read_notification(message.raw) if answers is None else None

@@ -8,6 +8,7 @@ seen where mail stays in its mailbox.
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,8 @@ STORED: Final = "stored"
 FILING: Final = "filing"
 SEEN: Final = "seen"
 FILED: Final = "filed"
+_LEFT: Final = "octets:"
+"""In the place of a digest: the size alone is known."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,26 @@ class Entry:
     def open(self) -> bool:
         return self.state in (STORED, FILING)
 
+    @staticmethod
+    def digest_of_left(octets: int) -> str:
+        return f"{_LEFT}{octets}"
+
+    @property
+    def left(self) -> int | None:
+        """The octets of a message that was left on the server, None for one that was read."""
+        return int(self.digest.removeprefix(_LEFT)) if self.digest.startswith(_LEFT) else None
+
 
 @dataclass(frozen=True)
 class Waiting:
-    """A stored message that nobody has taken over yet; `problem` is why it is junk, None for proper mail."""
+    """A message that nobody has taken over yet; `problem` is why it was set aside, None for proper mail; `left`: it is
+    on the server alone, and `raw` is empty."""
 
     id: int
     raw: bytes
     problem: str | None
+    octets: int
+    left: bool = False
 
 
 class Ledger:
@@ -65,7 +80,15 @@ class Ledger:
 
     def store(self, validity: str, unique_id: str, raw: bytes, problem: str | None = None) -> Entry:
         """Keeps a message, durably, unless it is a known one under a new UIDVALIDITY."""
-        digest = hashlib.sha256(raw).hexdigest()
+        return self._keep(validity, unique_id, hashlib.sha256(raw).hexdigest(), raw, STORED, problem)
+
+    def leave(self, validity: str, unique_id: str, octets: int, problem: str) -> Entry:
+        """Notes a message that is not fetched, with the reason. Nothing has to be told to the server."""
+        return self._keep(validity, unique_id, Entry.digest_of_left(octets), None, SEEN, problem)
+
+    def _keep(
+        self, validity: str, unique_id: str, digest: str, raw: bytes | None, state: str, problem: str | None
+    ) -> Entry:
         with self._store.transaction() as db:
             old = db.execute(
                 "SELECT id FROM incoming WHERE account = ? AND digest = ? AND validity <> ? AND state <> 'filed' "
@@ -75,16 +98,21 @@ class Ledger:
             if old is not None:
                 # One old entry answers for one copy: two equal messages stay two.
                 db.execute(
-                    "UPDATE incoming SET validity = ?, unique_id = ?, state = 'stored' WHERE id = ?",
-                    (validity, unique_id, old["id"]),
+                    "UPDATE incoming SET validity = ?, unique_id = ?, state = ? WHERE id = ?",
+                    (validity, unique_id, state, old["id"]),
                 )
-                return Entry(old["id"], unique_id, STORED, digest)
+                return Entry(old["id"], unique_id, state, digest)
+            # One that was left on the server before begins anew.
+            place = (self._account, validity, unique_id)
+            again = "FROM incoming WHERE account = ? AND validity = ? AND unique_id = ?"
+            db.execute(f"DELETE FROM findings WHERE incoming IN (SELECT id {again})", place)
+            db.execute(f"DELETE {again}", place)
             cursor = db.execute(
                 "INSERT INTO incoming (account, validity, unique_id, digest, raw, state, stored, problem) "
-                "VALUES (?, ?, ?, ?, ?, 'stored', ?, ?)",
-                (self._account, validity, unique_id, digest, raw, self._now, problem),
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*place, digest, raw, state, self._now, problem),
             )
-            return Entry(int(cursor.lastrowid or 0), unique_id, STORED, digest)
+            return Entry(int(cursor.lastrowid or 0), unique_id, state, digest)
 
     def fresh_id(self, digest: str) -> str:
         """An unused unique-id for a message of a server that has none."""
@@ -106,9 +134,9 @@ class Ledger:
     def waiting(self) -> Sequence[Waiting]:
         """All messages not handed over yet, the oldest first."""
         rows = self._store.rows(
-            "SELECT id, raw, problem FROM incoming WHERE account = ? AND handed_over = 0 ORDER BY id", self._account
+            "SELECT * FROM incoming WHERE account = ? AND handed_over = 0 ORDER BY id", self._account
         )
-        return [Waiting(row["id"], bytes(row["raw"]), row["problem"]) for row in rows]
+        return [_waiting(row) for row in rows]
 
     def handed_over(self, messages: Iterable[Waiting]) -> None:
         """From here on these are the caller's."""
@@ -121,3 +149,9 @@ class Ledger:
         if self._store.rows(f"SELECT 1 FROM incoming WHERE {condition} LIMIT 1", self._account):
             with self._store.transaction() as db:
                 db.execute(f"UPDATE incoming SET raw = NULL WHERE {condition}", (self._account,))
+
+
+def _waiting(row: sqlite3.Row) -> Waiting:
+    raw = bytes(row["raw"] or b"")
+    left = Entry(row["id"], row["unique_id"], row["state"], row["digest"]).left
+    return Waiting(row["id"], raw, row["problem"], len(raw) if left is None else left, left is not None)

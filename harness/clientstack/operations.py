@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from .errors import MailError
-from .settings import Section, Settings
+from .section import Section
+from .settings import Settings
 
 __all__ = ["OPERATIONS", "Call", "run_operation"]
 

@@ -7,6 +7,8 @@ import binascii
 import contextlib
 import hashlib
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from . import sasl
@@ -25,6 +27,8 @@ class Pop3Session(MailSession[Incoming]):
 
     capabilities: dict[str, str] | None = None
     """What CAPA said, None where the server does not know it."""
+    octets: Mapping[int, int] = MappingProxyType({})
+    """The size of each message-number, as far as the scan listing said it."""
     _greeting = ""
     _bare_line_feeds = False
 
@@ -143,11 +147,14 @@ class Pop3Session(MailSession[Incoming]):
     # -- TRANSACTION state ----------------------------------------------------------------------
 
     def message_numbers(self) -> list[int]:
-        """The message-numbers of the scan listing (LIST). Raises MailError."""
+        """The message-numbers of the scan listing (LIST), which also tells the `octets`. Raises MailError."""
         good, text = self.command("LIST")
         if not good:
             raise self._refused("LIST", text)
-        return [int(line.split()[0]) for line in self._read_lines() if line[:1].isdigit()]
+        listing = (line.split() for line in self._read_lines())
+        numbers = [words for words in listing if words and words[0].isdecimal()]
+        self.octets = {int(words[0]): int(words[1]) for words in numbers if words[1:] and words[1].isdecimal()}
+        return [int(words[0]) for words in numbers]
 
     def unique_ids(self) -> dict[int, str] | None:
         """Each message-number's unique-id (UIDL), or None where the server has none or repeats them."""
@@ -157,7 +164,7 @@ class Pop3Session(MailSession[Incoming]):
         found: dict[int, str] = {}
         for line in self._read_lines():
             number, _, unique_id = line.strip().partition(" ")
-            if not number.isdigit() or not unique_id.strip():
+            if not number.isdecimal() or not unique_id.strip():
                 return None
             found[int(number)] = unique_id.strip()
         return found if len(set(found.values())) == len(found) else None

@@ -211,15 +211,17 @@ def _flush(request: dict[str, Any]) -> dict[str, Any]:
 def _fetch(request: dict[str, Any], written: contextlib.ExitStack) -> dict[str, Any]:
     import base64
 
+    from .errors import MailError
     from .mailbox import Mailbox
     from .settings import Settings
 
     settings = Settings.from_json(request.get("settings"))
     mailbox = written.enter_context(Mailbox(settings, _state_dir(request), _now(request), _dial(request)))
     fetched = written.enter_context(mailbox.handing_over())
+    error = fetched.error or (MailError("size", "; ".join(fetched.left)) if fetched.left else None)
     return {
         "messages": [{"eml_base64": base64.b64encode(message.raw).decode("ascii")} for message in fetched.messages],
-        "error": fetched.error.as_json() if fetched.error else None,
+        "error": error.as_json() if error else None,
     }
 
 
@@ -239,7 +241,7 @@ def _test(request: dict[str, Any]) -> dict[str, Any]:
 
 def _business(request: dict[str, Any]) -> dict[str, Any]:
     from .operations import Call, run_operation
-    from .settings import Section
+    from .section import Section
 
     arguments = Section("arguments", request.get("arguments") or {})
     call = Call(request.get("settings"), _state_dir(request), _now(request), _dial(request), arguments)

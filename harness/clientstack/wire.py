@@ -21,12 +21,12 @@ from .errors import MailError, printable
 from .redaction import Redactor
 from .tls import Trust, certificate_facts
 
-__all__ = ["BLOCK", "Dialogue", "Wire", "ascii_host", "dialled", "is_address"]
+__all__ = ["BLOCK", "LARGEST_READ", "Dialogue", "Wire", "ascii_host", "dialled", "is_address"]
 
 BLOCK: Final = 64 * 1024
 _MAX_LINE: Final = 64 * 1024
-# More than any mail server takes or gives; what goes on past it will never end.
-_MAX_MESSAGE: Final = 256 * 1024 * 1024
+LARGEST_READ: Final = 256 * 1024 * 1024
+"""More than any mail server takes or gives; what goes on past it will never end."""
 
 
 class Dialogue:
@@ -194,9 +194,9 @@ class Wire:
 
     def read_exact(self, size: int) -> bytes:
         """Exactly `size` octets; the deadline starts anew with every BLOCK of them."""
-        if size > _MAX_MESSAGE:
+        if size > LARGEST_READ:
             self.close()
-            raise MailError("protocol", f"the server announces {size} octets")
+            raise MailError("size", f"the server announces {size} octets")
         mark = len(self._buffer) + BLOCK
         while len(self._buffer) < size:
             self._fill()
@@ -219,9 +219,9 @@ class Wire:
                 del self._buffer[:end]
                 return data
             searched = max(0, len(self._buffer) - len(terminator) + 1)
-            if searched > _MAX_MESSAGE:
+            if searched > LARGEST_READ:
                 self.close()
-                raise MailError("protocol", "the server sends a message without an end")
+                raise MailError("size", "the server sends a message without an end")
             self._fill()
             if len(self._buffer) >= mark:
                 self.arm()

@@ -168,6 +168,11 @@ def body(uid: int, text: str = "Subject: x\\r\\n\\r\\n", size: int = 14) -> str:
     """
 
 
+def sizes(*uids: int, octets: int = 14) -> str:
+    said = "".join(f"S: * {uid} FETCH (UID {uid} RFC822.SIZE {octets})\n" for uid in uids)
+    return f"C: \\S+ UID FETCH {','.join(map(str, uids))} \\(RFC822\\.SIZE\\)\n{said}S: {{tag}} OK done\n"
+
+
 def tagged(command: str, answer: str = "OK done") -> str:
     return f"C: \\S+ {command}\nS: {{tag}} {answer}\n"
 
@@ -179,7 +184,7 @@ ROOT = 'C: \\S+ LIST "" ""\nS: * LIST (\\Noselect) "/" ""\nS: {tag} OK done\n'
 
 
 def test_imap_marks_seen_after_storing(incoming: Make, tmp_path: Path, now: datetime) -> None:
-    script = imap() + select() + search("\\(?UNSEEN\\)?", " 4") + body(4) + SEEN + OUT
+    script = imap() + select() + search("\\(?UNSEEN\\)?", " 4") + sizes(4) + body(4) + SEEN + OUT
     with ScriptedServer(script, imap() + select() + search("\\(?UNSEEN\\)?", " 4") + OUT) as server:
         settings = incoming(server.port, "imap")
         assert raws(fetch(settings, tmp_path, now)) == [b"Subject: x\r\n\r\n"]
@@ -189,14 +194,18 @@ def test_imap_marks_seen_after_storing(incoming: Make, tmp_path: Path, now: date
 def test_imap_files_by_move_and_creates_the_mailbox(incoming: Make, tmp_path: Path, now: datetime) -> None:
     missing = 'C: \\S+ LIST "" "?Completed"?\nS: {tag} OK done\n'
     create = tagged('CREATE "?Completed"?') + tagged('SUBSCRIBE "?Completed"?') + tagged('UID MOVE 4 "?Completed"?')
-    script = imap() + select() + search("\\(?UNSEEN\\)?", " 4") + body(4) + SEEN + ROOT + missing + create + OUT
+    script = (
+        imap() + select() + search("\\(?UNSEEN\\)?", " 4") + sizes(4) + body(4) + SEEN + ROOT + missing + create + OUT
+    )
     with ScriptedServer(script) as server:
         assert len(raws(fetch(incoming(server.port, "imap", completed=""), tmp_path, now))) == 1
 
 
 def test_imap_without_uidplus_spares_other_peoples_deletions(incoming: Make, tmp_path: Path, now: datetime) -> None:
     copy = tagged('UID COPY 4 "?Completed"?') + tagged("UID STORE 4 \\+FLAGS\\.SILENT \\(\\\\Deleted\\)")
-    start = imap("IMAP4rev1") + select() + search("\\(?UNSEEN\\)?", " 4") + body(4) + SEEN + ROOT + LISTED + copy
+    start = (
+        imap("IMAP4rev1") + select() + search("\\(?UNSEEN\\)?", " 4") + sizes(4) + body(4) + SEEN + ROOT + LISTED + copy
+    )
     kept = start + search("\\(?DELETED\\)?", " 2 4") + OUT
     gone = start + search("\\(?DELETED\\)?", " 4") + tagged("EXPUNGE") + OUT
     with ScriptedServer(kept, gone) as server:
@@ -206,7 +215,7 @@ def test_imap_without_uidplus_spares_other_peoples_deletions(incoming: Make, tmp
 
 
 def test_imap_interrupted_before_the_flag_is_finished_next_time(incoming: Make, tmp_path: Path, now: datetime) -> None:
-    cut = imap() + select() + search("\\(?UNSEEN\\)?", " 4") + body(4) + "C: \\S+ UID STORE .*\n!close"
+    cut = imap() + select() + search("\\(?UNSEEN\\)?", " 4") + sizes(4) + body(4) + "C: \\S+ UID STORE .*\n!close"
     rest = imap() + select() + search("UID 4|\\(UID 4\\)", " 4") + search("\\(?UNSEEN\\)?", " 4") + SEEN + OUT
     with ScriptedServer(cut, rest) as server:
         settings = incoming(server.port, "imap")
@@ -222,6 +231,7 @@ def test_imap_interrupted_after_a_copy_does_not_copy_twice(incoming: Make, tmp_p
     cut = (
         start
         + search("\\(?UNSEEN\\)?", " 4")
+        + sizes(4)
         + body(4, text, 21)
         + SEEN
         + ROOT
@@ -249,8 +259,8 @@ def test_imap_interrupted_after_a_copy_does_not_copy_twice(incoming: Make, tmp_p
 
 
 def test_imap_new_uidvalidity_hands_over_only_what_is_new(incoming: Make, tmp_path: Path, now: datetime) -> None:
-    old = imap() + select(7) + search("\\(?ALL\\)?", " 4") + body(4) + SEEN + OUT
-    new = imap() + select(8) + search("\\(?ALL\\)?", " 1 2") + body(1) + body(2) + SEEN + OUT
+    old = imap() + select(7) + search("\\(?ALL\\)?", " 4") + sizes(4) + body(4) + SEEN + OUT
+    new = imap() + select(8) + search("\\(?ALL\\)?", " 1 2") + sizes(1, 2) + body(1) + body(2) + SEEN + OUT
     with ScriptedServer(old, new) as server:
         settings = incoming(server.port, "imap", unseen_only=False)
         assert len(raws(fetch(settings, tmp_path, now))) == 1
@@ -267,7 +277,9 @@ def test_imap_files_within_the_namespace(incoming: Make, tmp_path: Path, now: da
     space = 'C: \\S+ NAMESPACE\nS: * NAMESPACE (("INBOX." ".")) NIL NIL\nS: {tag} OK done\n'
     space += 'C: \\S+ LIST "" "?Done.2026"?\nS: {tag} OK done\n'
     space += 'C: \\S+ LIST "" "?INBOX.Done.2026"?\nS: * LIST () "." INBOX.Done.2026\nS: {tag} OK done\n'
-    script = imap("IMAP4rev1 MOVE NAMESPACE") + select() + search("\\(?UNSEEN\\)?", " 4") + body(4) + SEEN + space
+    script = (
+        imap("IMAP4rev1 MOVE NAMESPACE") + select() + search("\\(?UNSEEN\\)?", " 4") + sizes(4) + body(4) + SEEN + space
+    )
     with ScriptedServer(script + tagged('UID MOVE 4 "?INBOX.Done.2026"?') + OUT) as server:
         assert len(raws(fetch(incoming(server.port, "imap", completed="Done/2026"), tmp_path, now))) == 1
 
@@ -314,7 +326,7 @@ def test_one_message_that_cannot_be_read_does_not_hide_the_others(
     incoming: Make, tmp_path: Path, now: datetime
 ) -> None:
     broken = "C: \\S+ UID FETCH 3 .*\nS: {tag} NO [SERVERBUG] cannot\n"
-    script = imap() + select() + search("\\(?UNSEEN\\)?", " 3 4") + broken + body(4) + SEEN + OUT
+    script = imap() + select() + search("\\(?UNSEEN\\)?", " 3 4") + sizes(3, 4) + broken + body(4) + SEEN + OUT
     with ScriptedServer(script) as server:
         fetched = fetch(incoming(server.port, "imap"), tmp_path, now)
     assert len(fetched.messages) == 1

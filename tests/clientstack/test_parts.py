@@ -17,7 +17,8 @@ from harness.clientstack.compose import complete, crlf, dot_stuffed, format_mail
 from harness.clientstack.debugfile import DebugFile
 from harness.clientstack.errors import MailError
 from harness.clientstack.redaction import MASK, Redactor
-from harness.clientstack.settings import Settings, split_host
+from harness.clientstack.section import split_host
+from harness.clientstack.settings import Settings
 from harness.clientstack.settingsfile import load_settings
 from harness.clientstack.store import timestamp
 

@@ -152,7 +152,7 @@ def stops_at_junk() -> None:
         if reason is not None:
             raise mail_error("protocol", reason)
 
-    wrap(part("mailbox"), "junk_reason", junk_reason)
+    wrap(part("setaside"), "junk_reason", junk_reason)
 
 
 @mutant
@@ -323,13 +323,13 @@ def pop3_deletes_before_storing() -> None:
         session = part("pop3").Pop3Session(self._incoming, dialogue, dial=self._dial, now=self._now)
         session.open()
         names = session.unique_ids() or {}
-        known = self._ledger.entries("")
+        known = self.ledger.entries("")
         raws = {number: session.retrieve(number) for number, name in names.items() if name not in known}
         for number in names:
             session.delete(number)
         session.quit()
         for number, raw in raws.items():
-            self._ledger.store("", names[number], raw)
+            self.ledger.store("", names[number], raw)
 
     wrap(part("mailbox").Mailbox, "_read_pop3", read)
 

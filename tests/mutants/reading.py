@@ -764,7 +764,7 @@ def imap_replaces_flags() -> None:
 def imap_hides_filing_faults() -> None:
     """Mail that cannot be filed is nobody's business."""
 
-    @instead(part("mailbox").Mailbox, "_finish")
+    @instead(part("intake").ImapIntake, "_finish")
     def finish(right: Any, self: Any, *arguments: Any) -> None:
         with contextlib.suppress(part("errors").MailError):
             right(self, *arguments)
@@ -853,6 +853,6 @@ def pop3_deletes_junk() -> None:
     @instead(pop3(), "retrieve")
     def retrieve(right: Any, self: Any, number: int) -> Any:
         raw = right(self, number)
-        if part("mailbox").junk_reason(raw) is not None:
+        if part("setaside").junk_reason(raw) is not None:
             self.delete(number)
         return raw
