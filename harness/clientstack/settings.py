@@ -42,16 +42,13 @@ KNOWN_KEYS: Final[Mapping[str, Mapping[str, type]]] = {
         **_ACCOUNT, "ehlo_name": str, "smtputf8": bool, "from_address": str, "from_name": str, "reply_to": str,
         "bounce_address": str,
     },
-    "incoming": {
-        **_ACCOUNT, "protocol": str, "inbox": str, "completed": str, "unseen_only": bool, "largest_message": int,
-        "most_parts": int, "largest_part": int, "deepest_part": int,
-    },
+    "incoming": {**_ACCOUNT, "protocol": str, "inbox": str, "completed": str, "unseen_only": bool},
     "graph": dict.fromkeys(("tenant_id", "client_id", "client_secret", "authority", "base_url", "ca_file"), str),
     "business": {
         "synchronous": str, "debug_file": str, "mail_enabled": bool, "product": str, "version": str, "licence": str,
         "platform": str, "base_url": str, "use_system_reply": bool, "use_display_name": bool, "alert_from": str,
         "system_notification": str, "bounced_alerts": str, "support": dict, "error_log": dict, "invitations": str,
-        "users": dict, "tenants": dict,
+        "users": dict, "tenants": dict, "bounds": dict,
     },
 }  # fmt: skip
 """Section: setting: what its value is. Requests may hold more; files may not."""
@@ -141,7 +138,7 @@ class Settings:
             outgoing=read_outgoing(section.inner("outgoing", "outgoing").with_defaults(debug))
             if outgoing is not None
             else None,
-            incoming=_incoming(section.inner("incoming", "incoming").with_defaults(debug))
+            incoming=_incoming(section.inner("incoming", "incoming").with_defaults(debug), business.inner("bounds"))
             if incoming is not None
             else None,
             graph=_graph(section.raw("graph")) if section.raw("graph") is not None else None,
@@ -214,7 +211,7 @@ def _business(section: Section, outgoing: object) -> Business:
     return read_business(section, outgoing)
 
 
-def _incoming(section: Section) -> Incoming:
+def _incoming(section: Section, bounds: Section) -> Incoming:
     protocol = section.choice("protocol", PROTOCOLS, "none")
     if protocol == "none":
         return Incoming(protocol="none")
@@ -238,7 +235,7 @@ def _incoming(section: Section) -> Incoming:
         timeout=section.seconds("timeout", 10.0),
         trust=section.trust(),
         debug_file=section.optional("debug_file"),
-        bounds=Bounds(**{key: section.count(key, most) for key, most in asdict(Bounds()).items()}),
+        bounds=Bounds(**{key: bounds.count(key, most) for key, most in asdict(Bounds()).items()}),
     )
 
 

@@ -188,6 +188,7 @@ def _typed(section: str, key: str, value: Any) -> Any:
 
 _INNER: Final[Mapping[str, type]] = {
     "tenant_may_override": bool, "attach_system_information": bool, "limit": int, "window": float,
+    "largest_message": int, "most_parts": int, "largest_part": int, "deepest_part": int,
 }  # fmt: skip
 
 

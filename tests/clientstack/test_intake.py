@@ -22,6 +22,11 @@ from .test_mailbox import BYE, LOGIN, NO_IDS, OUT, SEEN, body, fetch, imap, raws
 
 Make = Callable[..., dict[str, Any]]
 
+
+def bounded(settings: dict[str, Any], **bounds: int) -> dict[str, Any]:
+    return {**settings, "business": {"bounds": bounds}}
+
+
 SMALL = Bounds(largest_message=100_000, most_parts=20, largest_part=5_000, deepest_part=4)
 HEAD = b"From: a@example.test\r\nSubject: x\r\nMIME-Version: 1.0\r\n"
 MAIL = b"From: a@example.test\r\n\r\nhello\r\n"
@@ -107,10 +112,10 @@ def test_looking_costs_no_more_than_the_octets() -> None:
 
 @pytest.mark.parametrize("key", ["largest_message", "most_parts", "largest_part", "deepest_part"])
 def test_bounds_are_settings(key: str, incoming: Make) -> None:
-    bounds = Settings.from_json(incoming(1, "imap", **{key: 7})).require_incoming().bounds
+    bounds = Settings.from_json(bounded(incoming(1, "imap"), **{key: 7})).require_incoming().bounds
     assert getattr(bounds, key) == 7
-    with pytest.raises(MailError, match=f"incoming.{key} has to be a whole number"):
-        Settings.from_json(incoming(1, "imap", **{key: 0}))
+    with pytest.raises(MailError, match=f"business.bounds.{key} has to be a whole number"):
+        Settings.from_json(bounded(incoming(1, "imap"), **{key: 0}))
 
 
 # -- what is too large to fetch -----------------------------------------------------------------
@@ -123,7 +128,7 @@ def test_imap_leaves_what_is_too_large(incoming: Make, tmp_path: Path, now: date
     again = imap() + select() + search("\\(?UNSEEN\\)?", " 3") + OUT
     wider = imap() + select() + search("\\(?UNSEEN\\)?", " 3") + sizes(3, octets=5000) + body(3) + SEEN + OUT
     with ScriptedServer(first, again, wider) as server:
-        settings = incoming(server.port, "imap", largest_message=1000)
+        settings = bounded(incoming(server.port, "imap"), largest_message=1000)
         found = fetch(settings, tmp_path, now)
         assert [message.raw for message in found.messages] == [b"Subject: x\r\n\r\n"]
         assert found.error is None
@@ -131,7 +136,7 @@ def test_imap_leaves_what_is_too_large(incoming: Make, tmp_path: Path, now: date
         assert "5000 octets" in found.left[0]
         assert "stays on the server" in found.left[0]
         assert fetch(settings, tmp_path, now).left == ()
-        settings["incoming"]["largest_message"] = 5000
+        settings["business"]["bounds"]["largest_message"] = 5000
         assert len(raws(fetch(settings, tmp_path, now))) == 1
 
 
@@ -143,7 +148,7 @@ def test_imap_leaves_it_under_a_new_uidvalidity_without_saying_so_again(
         for validity, uid in ((7, 3), (8, 1))
     ]
     with ScriptedServer(*scripts) as server:
-        settings = incoming(server.port, "imap", largest_message=1000)
+        settings = bounded(incoming(server.port, "imap"), largest_message=1000)
         assert len(fetch(settings, tmp_path, now).left) == 1
         assert fetch(settings, tmp_path, now).left == ()
 
@@ -155,7 +160,7 @@ def test_imap_a_size_that_one_message_lacks_is_asked_for_one_by_one(
     script = imap() + select() + search("\\(?UNSEEN\\)?", " 3 4 5") + refused.format("3,4,5") + refused.format("3")
     script += sizes(4) + sizes(5, octets=5000) + "C: \\S+ UID FETCH 3 .*\nS: {tag} NO damaged\n" + body(4) + SEEN + OUT
     with ScriptedServer(script) as server:
-        found = fetch(incoming(server.port, "imap", largest_message=1000), tmp_path, now)
+        found = fetch(bounded(incoming(server.port, "imap"), largest_message=1000), tmp_path, now)
     assert [message.raw for message in found.messages] == [b"Subject: x\r\n\r\n"]
     assert len(found.left) == 1
     assert found.error is not None
@@ -185,7 +190,7 @@ def test_pop3_leaves_and_never_deletes_what_is_too_large(
     one = "C: LIST\nS! +OK\\r\\n1 5000\\r\\n.\\r\\n\n"
     first = LOGIN + both + ids + retr(2, "Subject: 2\\r\\n\\r\\n") + "C: DELE 2\nS: +OK\n" + BYE
     with ScriptedServer(first, LOGIN + one + ids.replace("2 a2\\r\\n", "") + BYE) as server:
-        settings = incoming(server.port, "pop3", largest_message=1000, completed="")
+        settings = bounded(incoming(server.port, "pop3", completed=""), largest_message=1000)
         found = fetch(settings, tmp_path, now)
         assert [message.raw for message in found.messages] == [b"Subject: 2\r\n\r\n"]
         assert len(found.left) == 1
@@ -200,7 +205,7 @@ def test_what_was_set_aside_is_found_as_junk_and_kept(incoming: Make, tmp_path: 
     ids = "C: UIDL\nS! +OK\\r\\n1 a1\\r\\n2 a2\\r\\n3 a3\\r\\n.\\r\\n\n"
     wide = retr(2, "Subject: 2\\r\\n\\r\\n" + "x" * 300 + "\\r\\n")
     with ScriptedServer(LOGIN + listing + ids + wide + retr(3, "Subject: 3\\r\\n\\r\\n") + BYE) as server:
-        settings = Settings.from_json(incoming(server.port, "pop3", largest_message=1000, largest_part=100))
+        settings = Settings.from_json(bounded(incoming(server.port, "pop3"), largest_message=1000, largest_part=100))
         with Inbound(settings, tmp_path, now) as inbound:
             assert inbound.process() is None
             found = inbound.found(JUNK)
@@ -215,7 +220,7 @@ def test_what_was_set_aside_is_found_as_junk_and_kept(incoming: Make, tmp_path: 
 def test_the_protocol_says_that_a_message_was_left(incoming: Make, tmp_path: Path, now: datetime) -> None:
     script = imap() + select() + search("\\(?UNSEEN\\)?", " 3") + sizes(3, octets=5000) + OUT
     with ScriptedServer(script) as server:
-        settings = incoming(server.port, "imap", largest_message=1000)
+        settings = bounded(incoming(server.port, "imap"), largest_message=1000)
         reply = answer({"id": 1, "action": "fetch", "settings": settings, "state_dir": str(tmp_path), "now": None})
     assert reply["messages"] == []
     assert reply["error"]["category"] == "size"

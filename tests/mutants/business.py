@@ -620,3 +620,58 @@ def debug_file_shows_passwords() -> None:
 
     wrap(part("smtp").SmtpSession, "command", naked)
     part("debugfile").redactor_of = lambda credentials: part("redaction").Redactor()
+
+
+# --- the bounds of incoming mail
+
+
+@mutant
+def fetches_whatever_the_size() -> None:
+    """A message is fetched before its size is looked at."""
+    part("intake").left_on_server = lambda octets, bounds: None
+
+
+@mutant
+def oversized_mail_stops_the_rest() -> None:
+    """A message that is too large ends the run."""
+
+    def left(right: Any, octets: int, bounds: Any) -> Any:
+        if reason := right(octets, bounds):
+            raise part("errors").MailError("size", reason)
+
+    wrap(part("intake"), "left_on_server", left)
+
+
+@mutant
+def files_what_was_left() -> None:
+    """A message that was not fetched counts as read."""
+
+    def leave(right: Any, self: Any, *args: Any) -> Any:
+        entry = right(self, *args)
+        self.mark([entry], "stored")
+        return entry
+
+    wrap(part("ledger").Ledger, "leave", leave)
+
+
+@mutant
+def leaves_oversized_mail_in_silence() -> None:
+    """Nobody is told that a message was left on the server."""
+    wrap(part("ledger").Ledger, "waiting", lambda right, self: [each for each in right(self) if not each.left])
+
+
+@mutant
+def takes_any_message_apart() -> None:
+    """Neither the number nor the size nor the depth of parts is bounded."""
+    part("setaside")._excess = lambda raw, bounds: None
+
+
+@mutant
+def throws_away_what_is_beyond_bounds() -> None:
+    """A message of too many parts is not kept."""
+
+    def keep(right: Any, self: Any, validity: str, unique_id: str, raw: bytes) -> Any:
+        beyond = part("setaside")._excess(raw, self._settings.bounds)
+        return right(self, validity, unique_id, b"Subject: \r\n\r\n" if beyond else raw)
+
+    wrap(part("intake")._Intake, "_keep", keep)
