@@ -83,6 +83,11 @@ class SessionContext:
     def condstore(self) -> bool:
         return "CONDSTORE" in self.enabled
 
+    @property
+    def names_uids(self) -> bool:
+        """A server of QRESYNC says the UID with every change once CONDSTORE is enabled (RFC 7162 3.2.4)."""
+        return "QRESYNC" in self.enabled or (self.condstore and self.built("QRESYNC"))
+
     def enable(self, *capabilities: str) -> None:
         self.enabled |= frozenset(capabilities)
 
@@ -163,7 +168,7 @@ class SessionContext:
     def describe(self, seq: int, message: Message, *, uid: bool = False) -> bytes:
         """An untagged FETCH with the message's flags, as other sessions' changes are told."""
         assert self.selected is not None
-        more = b"UID %d " % message.uid if uid or "QRESYNC" in self.enabled else b""
+        more = b"UID %d " % message.uid if uid or self.names_uids else b""
         modseq = b" MODSEQ (%d)" % message.modseq if self.condstore else b""
         return b"* %d FETCH (%bFLAGS %b%b)\r\n" % (seq, more, self.selected.flags(message), modseq)
 

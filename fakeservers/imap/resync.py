@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fakeservers.imap.cursor import Cursor
 from fakeservers.imap.selected import Selected
-from fakeservers.imap.sequence import SequenceSet, compact
+from fakeservers.imap.sequence import SequenceSet, compact, merge
 from fakeservers.mailstore import Mailbox
 
 if TYPE_CHECKING:
@@ -46,15 +46,23 @@ def read_known(cursor: Cursor) -> Known:
     while not cursor.take(b")"):
         cursor.space()
         if cursor.take(b"("):
-            numbers = cursor.sequence_set()
+            numbers = _known_set(cursor)
             cursor.space()
-            matched = (numbers, cursor.sequence_set())
+            matched = (numbers, _known_set(cursor))
             cursor.expect(b")")
         elif uids is None:
-            uids = cursor.sequence_set()
+            uids = _known_set(cursor)
         else:
             cursor.fail("the end of what is known")
     return Known(uidvalidity, modseq, uids, matched)
+
+
+def _known_set(cursor: Cursor) -> SequenceSet:
+    """A sequence set without `*` and `$` (RFC 7162 7)."""
+    wanted = cursor.sequence_set()
+    if any(min(pair) < 1 for pair in wanted):
+        cursor.fail("a sequence set without * and $")
+    return wanted
 
 
 def resynchronize(session: ImapSession, view: Selected, known: Known) -> list[bytes]:
@@ -102,5 +110,9 @@ def vanished_since(mailbox: Mailbox, modseq: int, wanted: SequenceSet | None = N
     if wanted is None:
         return gone
     largest = mailbox.uidnext - 1
-    ranges = [sorted((low or largest, high or largest)) for low, high in wanted]
-    return [uid for uid in gone if any(low <= uid <= high for low, high in ranges)]
+    asked = [sorted((low or largest, high or largest)) for low, high in wanted]
+    return [uid for first, end in merge((low, high + 1) for low, high in asked) for uid in _between(gone, first, end)]
+
+
+def _between(uids: list[int], first: int, end: int) -> list[int]:
+    return uids[bisect_left(uids, first) : bisect_left(uids, end)]

@@ -187,6 +187,10 @@ def _age(older: bool) -> Callable[[Reading], Test]:
 def _argument(reading: Reading) -> Test:
     """A key that is another key's argument, space first."""
     reading.cursor.space()
+    return _nested(reading)
+
+
+def _nested(reading: Reading) -> Test:
     reading.depth += 1
     if reading.depth > _DEEPEST:
         reading.cursor.fail("fewer nested keys")
@@ -230,9 +234,21 @@ def _not(reading: Reading) -> Test:
 
 
 def _or(reading: Reading) -> Test:
-    left = _argument(reading)
-    right = _argument(reading)
-    return Test(max(1, left.cost, right.cost), lambda seq, message: left.ask(seq, message) or right.ask(seq, message))
+    """OR SP search-key SP search-key. Clients search for any of hundreds of things with ORs within ORs, so that those
+    count as one level."""
+    tests = []
+    missing = 2
+    while missing:
+        reading.cursor.space()
+        if reading.cursor.at_word(b"OR "):
+            reading.cursor.word()
+            missing += 1
+        else:
+            tests.append(_nested(reading))
+            missing -= 1
+    tests.sort(key=lambda test: test.cost)
+    asked = [test.ask for test in tests]
+    return Test(max(1, tests[-1].cost), lambda seq, message: any(ask(seq, message) for ask in asked))
 
 
 def _new(reading: Reading) -> Test:

@@ -85,7 +85,8 @@ class Append(Command):
         if cursor.at_word(b"CATENATE ("):
             session.require(cursor, "CATENATE", "append data")
             cursor.at += len("CATENATE ")
-            return cursor.parenthesized(lambda: self._part(cursor))
+            parts = cursor.parenthesized(lambda: self._part(cursor))
+            return parts or cursor.fail("TEXT or URL")
         wrapped = session.utf8 and cursor.at_word(b"UTF8 (")
         if wrapped:
             cursor.at += len("UTF8 (")

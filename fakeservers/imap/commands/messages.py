@@ -9,6 +9,7 @@ from fakeservers.imap import gmail
 from fakeservers.imap.command import SELECTED, Answer, Command, RefusedError
 from fakeservers.imap.commands.appending import known_flags, target
 from fakeservers.imap.commands.mailboxes import account_of
+from fakeservers.imap.commands.quota import check_room
 from fakeservers.imap.cursor import Cursor
 from fakeservers.imap.fetch import Item, parse_items
 from fakeservers.imap.resync import vanished_since
@@ -54,7 +55,7 @@ class Fetch(_OnMessages):
         start = cursor.at
         self.items: list[Item] = parse_items(cursor, session)
         self.written = cursor.text[start : cursor.at].decode("utf-8", "replace")
-        self.changed_since = 0
+        self.changed_since: int | None = None
         self.vanished = False
         if cursor.more():
             self._modifiers(cursor, session)
@@ -75,7 +76,7 @@ class Fetch(_OnMessages):
             session.enable("CONDSTORE")
 
         cursor.parenthesized(modifier)
-        if self.vanished and not self.changed_since:
+        if self.vanished and self.changed_since is None:
             cursor.fail("CHANGEDSINCE beside VANISHED")
 
     def facts(self, session: ImapSession) -> dict[str, object]:
@@ -90,16 +91,16 @@ class Fetch(_OnMessages):
         if self.uid and "UID" not in names:
             writers.insert(0, lambda view, message: b"UID %d" % message.uid)
         always = session.condstore and session.manners.fetch_modseq_always
-        if (self.changed_since or always) and "MODSEQ" not in names:
+        if (self.changed_since is not None or always) and "MODSEQ" not in names:
             names.add("MODSEQ")
             writers.append(lambda view, message: b"MODSEQ (%d)" % message.modseq)
         seen: set[int] = set()
         if any(item.sees for item in wanted) and not view.read_only:
             unseen = [message for _, message in view.numbered(spans) if "\\Seen" not in message.flags]
             changed = view.set_flags(unseen, lambda flags: flags | {"\\Seen"})
-            seen = set() if "FLAGS" in names else {message.uid for message in changed}
+            seen = {message.uid for message in changed}
         out = session.out
-        since = self.changed_since
+        since = self.changed_since or 0
         if self.vanished and (gone := vanished_since(view.mailbox, since, self.wanted)):
             out.append(b"* VANISHED (EARLIER) %b\r\n" % compact(gone))
 
@@ -109,9 +110,12 @@ class Fetch(_OnMessages):
                     continue
                 data = [write(view, message) for write in writers]
                 if seen and message.uid in seen:
-                    data.append(b"FLAGS " + view.flags(message))
+                    if "FLAGS" not in names:
+                        data.append(b"FLAGS " + view.flags(message))
                     if session.condstore and "MODSEQ" not in names:
                         data.append(b"MODSEQ (%d)" % message.modseq)
+                    if session.names_uids and not self.uid and "UID" not in names:
+                        data.append(b"UID %d" % message.uid)
                 yield b"* %d FETCH (%b)\r\n" % (seq, b" ".join(data))
 
         return Answer("fetch.ok", stream=lines())
@@ -183,8 +187,9 @@ class Store(_OnMessages):
         if not self.silent:
             session.out += [session.describe(seq, message, uid=self.uid) for seq, message in numbered]
         elif session.condstore:
+            uids = self.uid or session.names_uids
             session.out += [
-                b"* %d FETCH (%bMODSEQ (%d))\r\n" % (seq, b"UID %d " % message.uid if self.uid else b"", message.modseq)
+                b"* %d FETCH (%bMODSEQ (%d))\r\n" % (seq, b"UID %d " % message.uid if uids else b"", message.modseq)
                 for seq, message in numbered
             ]
         if session.manners.deleted_auto_expunge and "\\Deleted" in flags and self.sign != "-":
@@ -209,6 +214,7 @@ class Copy(_OnMessages):
     """COPY SP sequence-set SP mailbox"""
 
     name = "COPY"
+    moves = False
 
     def parse(self, cursor: Cursor, session: ImapSession) -> None:
         super().parse(cursor, session)
@@ -227,6 +233,8 @@ class Copy(_OnMessages):
         view, spans = self.found(session)
         mailbox = target(session, self.mailbox)
         originals = [message for start, stop in spans for message in view.messages[start:stop]]
+        if not self.moves and account_of(session).labels is None:
+            check_room(session, sum(message.size for message in originals))
         now = session.site.clock.now()
         copies = [_copied(session, mailbox, message, now) for message in originals]
         if not copies or not session.offers("UIDPLUS"):
@@ -252,6 +260,7 @@ class Move(Copy):
     """MOVE SP sequence-set SP mailbox"""
 
     name = "MOVE"
+    moves = True
     capability = "MOVE|IMAP4REV2"
 
     def run(self, session: ImapSession) -> Answer:

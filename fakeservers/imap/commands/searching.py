@@ -58,7 +58,7 @@ class Search(Command):
         for seq, message in self.program.run(session.selected):
             numbers.append(message.uid if self.uid else seq)
             found.append(message)
-        highest = max((message.modseq for message in found), default=0) if self.program.modseq else 0
+        highest = self._highest([message.modseq for message in found]) if self.program.modseq and found else 0
         if self.results is None:
             said = b" ".join([b"* SEARCH", *(b"%d" % number for number in numbers)])
             session.out.append(said + (b" (MODSEQ %d)\r\n" % highest if highest else b"\r\n"))
@@ -68,6 +68,14 @@ class Search(Command):
             if self.results != ["SAVE"]:
                 session.out.append(self._extended(session, self.results, numbers, highest))
         return Answer("search.ok")
+
+    def _highest(self, modseqs: list[int]) -> int:
+        """The mod-sequence that is told: that of all messages found, or of those alone that MIN and MAX name
+        (RFC 4731 3.2)."""
+        told = set(self.results or ()) - {"SAVE"}
+        if told and told <= {"MIN", "MAX"}:
+            modseqs = [modseqs[0] if result == "MIN" else modseqs[-1] for result in told]
+        return max(modseqs)
 
     def _kept(self, uids: list[int]) -> list[int]:
         """What SAVE keeps: all that was found, or only the least and the greatest where nothing but these was asked

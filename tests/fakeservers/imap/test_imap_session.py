@@ -440,7 +440,7 @@ def test_condstore() -> None:
     modseq = int(highest.split()[3].rstrip("]"))
     assert session.data("STORE 1 (UNCHANGEDSINCE 0) +FLAGS (\\Flagged)") == []
     answer = session.command(f"STORE 1:2 (UNCHANGEDSINCE {modseq - 1}) +FLAGS.SILENT (\\Flagged)")
-    assert answer == [f"* 1 FETCH (MODSEQ ({modseq + 1}))", "OK [MODIFIED 2] Conditional STORE failed"]
+    assert answer == [f"* 1 FETCH (UID 1 MODSEQ ({modseq + 1}))", "OK [MODIFIED 2] Conditional STORE failed"]
     assert session.data(f"FETCH 1:* (FLAGS) (CHANGEDSINCE {modseq})") == [
         f"* 1 FETCH (FLAGS (\\Flagged \\Recent) MODSEQ ({modseq + 1}))"
     ]

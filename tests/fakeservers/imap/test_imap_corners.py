@@ -1,0 +1,127 @@
+"""Corners of the RFCs that are easily got wrong; each test says the sentence that it stands on."""
+
+from __future__ import annotations
+
+import pytest
+from imap_dialogue import ALICE, Server
+
+MAIL = [b"Subject: m%d\r\n\r\nbody\r\n" % number for number in range(4)]
+
+
+def filled() -> Server:
+    server = Server()
+    server.fill(*MAIL)
+    return server
+
+
+def test_whoever_has_condstore_is_told_uids_where_qresync_is_offered() -> None:
+    """RFC 7162 3.2.4: once a CONDSTORE enabling command is issued, both UID and mod-sequence are in all untagged FETCH
+    responses, whether caused by STORE, by a FETCH that sets \\Seen implicitly, or by an external agent; not in those
+    of a FETCH that does not ask for them."""
+    server = filled()
+    session, other = server.login("INBOX"), server.login("INBOX")
+    assert session.ok("ENABLE CONDSTORE")
+    assert session.data("STORE 2 +FLAGS (\\Flagged)") == ["* 2 FETCH (UID 2 FLAGS (\\Flagged \\Recent) MODSEQ (6))"]
+    assert session.data("STORE 2 +FLAGS.SILENT (\\Draft)") == ["* 2 FETCH (UID 2 MODSEQ (7))"]
+    assert session.data("FETCH 1 BODY[]<0.1>")[-1].endswith("S FLAGS (\\Seen \\Recent) MODSEQ (8) UID 1)")
+    assert session.data("FETCH 3 (FLAGS BODY[]<0.1>)")[-1].endswith("S MODSEQ (9) UID 3)")
+    assert session.data("FETCH 3 FLAGS") == ["* 3 FETCH (FLAGS (\\Seen \\Recent))"]
+    assert other.ok("STORE 4 +FLAGS (\\Answered)")
+    assert session.data("NOOP") == ["* 4 FETCH (UID 4 FLAGS (\\Answered \\Recent) MODSEQ (10))"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "STATUS INBOX (HIGHESTMODSEQ)", "FETCH 1 MODSEQ", "SEARCH MODSEQ 1", "FETCH 1 FLAGS (CHANGEDSINCE 1)",
+        "STORE 1 (UNCHANGEDSINCE 1) FLAGS ()", "ENABLE QRESYNC", "EXAMINE INBOX (CONDSTORE)",
+    ],
+)  # fmt: skip
+def test_every_condstore_enabling_command_enables_it(command: str) -> None:
+    """RFC 7162 3.1 lists the CONDSTORE enabling commands."""
+    server = filled()
+    session, other = server.login("INBOX"), server.login("INBOX")
+    assert session.ok(command)
+    assert other.ok("STORE 4 +FLAGS (\\Answered)")
+    assert "MODSEQ" in session.data("NOOP")[-1]
+
+
+def test_changedsince_brings_modseq_whatever_it_is() -> None:
+    """RFC 7162 3.1.4.1: CHANGEDSINCE implicitly adds the MODSEQ FETCH message data item."""
+    session = filled().login("INBOX")
+    assert session.data("FETCH 1 FLAGS (CHANGEDSINCE 0)") == ["* 1 FETCH (FLAGS (\\Recent) MODSEQ (2))"]
+
+
+@pytest.mark.parametrize(
+    ("results", "modseq"), [("MIN", 6), ("MAX", 7), ("MIN MAX", 7), ("MIN COUNT", 8), ("ALL", 8), ("SAVE MIN", 6)]
+)
+def test_the_modseq_of_an_esearch_is_that_of_what_is_returned(results: str, modseq: int) -> None:
+    """RFC 4731 3.2: with MIN or MAX alone it is the found message's, with both the higher of the two, otherwise the
+    highest of all messages found."""
+    session = filled().login("INBOX")
+    for number in (1, 4, 2):
+        assert session.ok(f"STORE {number} +FLAGS (\\Flagged)")
+    said = session.data(f"SEARCH RETURN ({results}) MODSEQ 1")
+    assert said[0].endswith(f" MODSEQ {modseq}"), said
+
+
+@pytest.mark.parametrize("known", ["1:*", "*", "$", "1:4 (* *)", "1:4 (1,3 1,*)"])
+def test_known_sets_have_no_star(known: str) -> None:
+    """RFC 7162 7: in known-uids and known-sequence-set "*" is not allowed."""
+    session = filled().login()
+    assert session.ok("ENABLE QRESYNC")
+    assert session.tagged(f"SELECT INBOX (QRESYNC (1000001 1 {known}))").startswith("BAD")
+
+
+def test_many_ranges_of_known_uids_are_answered_at_once() -> None:
+    """A long set over a long history costs no more than both together."""
+    server = Server()
+    server.fill(*[b"x"] * 20_000)
+    session = server.login("INBOX")
+    server.mailbox().expunge(list(server.mailbox().messages))
+    assert session.ok("ENABLE QRESYNC")
+    wanted = ",".join(str(uid) for uid in range(1, 10_000, 2))
+    said = session.data(f"UID FETCH {wanted} FLAGS (CHANGEDSINCE 1 VANISHED)")
+    assert said[0] == f"* VANISHED (EARLIER) {wanted}"
+
+
+@pytest.mark.parametrize("command", ["COPY 1 Archive", "UID COPY 1:2 Archive", "APPEND Archive {1}"])
+def test_a_quota_holds_for_copies_too(command: str) -> None:
+    """RFC 9208 5: OVERQUOTA is the answer to APPEND, COPY and MOVE that would exceed the quota. A MOVE within the
+    account takes no room."""
+    server = filled()
+    session = server.login("INBOX")
+    assert session.ok("CREATE Archive")
+    account = server.host.store.account(ALICE)
+    assert account is not None
+    account.properties["quota"] = sum(map(len, MAIL))
+    more = ["x"] if "{" in command else []
+    assert session.tagged(command, *more).startswith("NO [OVERQUOTA]")
+    assert session.ok("MOVE 1 Archive")
+
+
+@pytest.mark.parametrize(
+    "shape", ["OR 1 " * 500 + "2", "OR " * 500 + "1 2" + " 3" * 499, "OR 4 OR (OR 1 2) NOT OR 3 4"]
+)
+def test_alternatives_are_not_limited_by_their_depth(shape: str) -> None:
+    """RFC 3501 6.4.4: OR takes two search keys, and any of them may be an OR: programs ask for hundreds of Message-IDs
+    so."""
+    session = filled().login("INBOX")
+    found = {"OR 1 ": "* SEARCH 1 2", "OR OR": "* SEARCH 1 2 3", "OR 4 ": "* SEARCH 1 2 4"}[shape[:5]]
+    assert session.data(f"SEARCH {shape}") == [found]
+    assert session.tagged(f"SEARCH {shape.rpartition(' ')[0]}").startswith("BAD")
+
+
+def test_catenate_has_a_part() -> None:
+    """RFC 4469 5: append-data =/ "CATENATE" SP "(" cat-part *(SP cat-part) ")"."""
+    assert Server().login().tagged("APPEND INBOX CATENATE ()").startswith("BAD")
+
+
+def test_a_search_that_is_no_search_leaves_what_was_saved() -> None:
+    """RFC 5182 2.1: BAD leaves the search result variable unchanged, NO empties it."""
+    session = filled().login("INBOX")
+    assert session.ok("SEARCH RETURN (SAVE) 2:3")
+    assert session.tagged("SEARCH RETURN (SAVE) BOGUS").startswith("BAD")
+    assert session.data("FETCH $ UID") == ["* 2 FETCH (UID 2)", "* 3 FETCH (UID 3)"]
+    assert session.tagged("SEARCH RETURN (SAVE) CHARSET X-NONE ALL").startswith("NO [BADCHARSET")
+    assert session.data("FETCH $ UID") == []
