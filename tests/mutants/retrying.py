@@ -8,7 +8,7 @@ from typing import Any
 from patching import instead
 from registry import mutant
 
-from harness.clientstack import compose, mailbox, outbox, queue, replies
+from harness.clientstack import compose, delivery, mailbox, outbox, queued, replies
 from harness.clientstack.errors import MailError
 from harness.clientstack.outbox import Outbox
 from harness.clientstack.queue import Queue
@@ -32,7 +32,7 @@ def waits_half_of_what_was_stated() -> None:
 def connects_again_at_once() -> None:
     """A server that cannot be had is tried a dozen times in a row."""
 
-    @instead(outbox._Run, "_ready")
+    @instead(delivery.Run, "_ready")
     def ready(original: Any, run: Any) -> Any:
         session = original(run)
         for _ in range(TIMES):
@@ -46,7 +46,7 @@ def connects_again_at_once() -> None:
 def asks_again_after_a_refusal_for_good() -> None:
     """What a 5xx refused is asked for once more in the same run."""
 
-    @instead(outbox._Run, "_again")
+    @instead(delivery.Run, "_again")
     def again(original: Any, run: Any, session: Any, outcomes: dict[str, Any], *arguments: Any) -> Any:
         refused = {
             address for address, error in outcomes.items() if error is not None and error.code in range(550, 555)
@@ -60,7 +60,7 @@ def asks_again_after_a_refusal_for_good() -> None:
 @mutant
 def tries_refused_recipients_with_the_deferred_ones() -> None:
     """A message that waits for one recipient goes to the refused ones again as well."""
-    queue.RecipientState.pending = property(lambda each: each.state != queue.DONE)  # type: ignore[assignment,method-assign]
+    queued.RecipientState.pending = property(lambda each: each.state != queued.DONE)  # type: ignore[assignment,method-assign]
 
 
 @mutant
@@ -75,7 +75,7 @@ def gives_a_message_in_doubt_another_id() -> None:
             made.add(str(compose.message_id(whole)).encode())
         return whole
 
-    @instead(outbox._Run, "deliver")
+    @instead(delivery.Run, "deliver")
     def deliver(original: Any, run: Any, message: Any) -> None:
         for value in made:
             if value in message.eml and message.recipients[0].attempts:
@@ -126,4 +126,18 @@ def reads_again_at_once() -> None:
         for _ in range(TIMES):
             if error is not None and error.category in PASSING:
                 error = original(box)
+        return error
+
+
+@mutant
+def keeps_a_mailbox_for_broken() -> None:
+    """A mailbox server that could not be had once is not asked again."""
+    broken: dict[str, MailError] = {}
+
+    @instead(mailbox.Mailbox, "read")
+    def read(original: Any, box: Any) -> MailError | None:
+        folder = str(box._folder)
+        error: MailError | None = broken.get(folder) or original(box)
+        if error is not None and error.category in PASSING:
+            broken[folder] = error
         return error
