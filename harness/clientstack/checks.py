@@ -16,6 +16,7 @@ from .errors import MailError
 from .pop3 import Pop3Session
 from .ratelimit import RateLimits
 from .redaction import Redactor
+from .session import MailSession
 from .settings import Incoming, Outgoing, Settings
 from .smtp import Envelope, SmtpSession
 from .store import Store, timestamp
@@ -187,35 +188,35 @@ def check_incoming(settings: Settings, now: datetime, *, dial: Mapping[str, str]
         raise MailError("config", "incoming.protocol is none: there is nothing to check")
     dialogue = dialogue_for(incoming.credentials, incoming.debug_file, now)
     recorder = _Recorder(dialogue)
-    act = _try_pop3 if incoming.protocol == "pop3" else _try_imap
-    return recorder.run(lambda: act(incoming, dialogue, recorder, now, dial))
+    session, count = _counting(incoming, dialogue, now, dial)
+
+    def act() -> None:
+        session.open()
+        try:
+            recorder.begin("mailbox")
+            recorder.detail(count())
+        finally:
+            session.leave()
+
+    return recorder.run(act)
 
 
-def _try_pop3(
-    incoming: Incoming, dialogue: Dialogue, recorder: _Recorder, now: datetime, dial: Mapping[str, str] | None
-) -> None:
-    session = Pop3Session(incoming, dialogue, dial=dial, now=now)
-    session.open()
-    try:
-        recorder.begin("mailbox")
-        recorder.detail(f"{len(session.message_numbers())} messages")
-    finally:
-        session.leave()
-
-
-def _try_imap(
-    incoming: Incoming, dialogue: Dialogue, recorder: _Recorder, now: datetime, dial: Mapping[str, str] | None
-) -> None:
+def _counting(
+    incoming: Incoming, dialogue: Dialogue, now: datetime, dial: Mapping[str, str] | None
+) -> tuple[MailSession[Incoming], Callable[[], str]]:
+    """A session with the server, and what counts its mail in words."""
+    if incoming.protocol == "pop3":
+        pop3 = Pop3Session(incoming, dialogue, dial=dial, now=now)
+        return pop3, lambda: f"{len(pop3.message_numbers())} messages"
     from .imap import ImapSession
 
-    session = ImapSession(incoming, dialogue, dial=dial, now=now)
-    session.open()
-    try:
-        recorder.begin("mailbox")
-        count = session.select(incoming.inbox, readonly=True)
-        recorder.detail(f"{count} messages, {len(session.search('UNSEEN'))} of them unseen")
-    finally:
-        session.leave()
+    imap = ImapSession(incoming, dialogue, dial=dial, now=now)
+
+    def count() -> str:
+        messages = imap.select(incoming.inbox, readonly=True)
+        return f"{messages} messages, {len(imap.search('UNSEEN'))} of them unseen"
+
+    return imap, count
 
 
 def ping(host: str, port: int, timeout: float = 10.0, dial: Mapping[str, str] | None = None) -> Check:

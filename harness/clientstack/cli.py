@@ -18,6 +18,7 @@ from .errors import MailError
 if TYPE_CHECKING:
     from .checks import Check
     from .outbox import Outbox, Report
+    from .queue import Queue
     from .settings import Settings
 
 __all__ = ["client"]
@@ -265,27 +266,30 @@ def queue_history(context: _Context, message: int) -> int:
     return 0 if changes else 1
 
 
+def _changing(command: Callable[..., int]) -> Callable[..., None]:
+    """A command on a message's recipients, or on one of them."""
+    only = click.option("--to", metavar="ADDRESS", help="Only this recipient, even if it is done.")
+    return click.argument("message", type=int)(only(_options(command)))
+
+
 @queue.command("resend")
-@click.argument("message", type=int)
-@click.option("--to", metavar="ADDRESS", help="Only this recipient, even if it is done.")
-@_options
+@_changing
 def queue_resend(context: _Context, message: int, to: str | None) -> int:
     """Make a message's recipients not done again; flush sends them."""
-    with context.outbox() as outbox:
-        count = outbox.queue.resend(message, to)
-    context.show({"changed": count}, [f"{count} recipients will be sent to again"])
-    return 0
+    return _show_change(context, lambda queue: queue.resend(message, to), "will be sent to again")
 
 
 @queue.command("mark-done")
-@click.argument("message", type=int)
-@click.option("--to", metavar="ADDRESS", help="Only this recipient.")
-@_options
+@_changing
 def queue_mark_done(context: _Context, message: int, to: str | None) -> int:
     """Take a message's recipients as done without sending."""
+    return _show_change(context, lambda queue: queue.mark_done(message, to), "are done")
+
+
+def _show_change(context: _Context, change: Callable[[Queue], int], words: str) -> int:
     with context.outbox() as outbox:
-        count = outbox.queue.mark_done(message, to)
-    context.show({"changed": count}, [f"{count} recipients are done"])
+        count = change(outbox.queue)
+    context.show({"changed": count}, [f"{count} recipients {words}"])
     return 0
 
 

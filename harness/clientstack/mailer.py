@@ -22,7 +22,8 @@ from .itip import Meeting, write_calendar
 from .meetings import Meetings
 from .mime import Attachment, Draft, Person, write_message
 from .outbox import Message, Outbox, Report, Result
-from .queue import NOT_WRITTEN, Queue
+from .queue import Queue
+from .queued import NOT_WRITTEN
 from .routing import account_of
 from .settings import Settings
 

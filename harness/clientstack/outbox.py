@@ -10,22 +10,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from .compose import Address, complete, format_mailbox, parse_address
+from .compose import complete, format_mailbox, parse_address
 from .debugfile import dialogue_for
+from .delivery import Run
 from .errors import MailError
 from .lease import Lease
 from .limits import Allowance
-from .queue import NewMessage, Queue, QueuedMessage, RecipientState, digest_of
-from .ratelimit import RateLimit, RateLimits
+from .queue import Queue
+from .queued import NewMessage, RecipientState, digest_of
+from .ratelimit import RateLimits
 from .routing import account_of, route
 from .settings import Outgoing, Settings
-from .smtp import Envelope
 from .store import Store, timestamp
-from .transport import Session, check_transport, session_for
+from .transport import check_transport, session_for
 
 __all__ = ["Message", "Outbox", "Report", "Result"]
 
-_CONNECTIONS: Final = 2
 _PATIENCE: Final = 10.0
 _LOOK_FOR_URGENT: Final = 0.1
 """Seconds between two looks into the queue for urgent mail of others."""
@@ -267,7 +267,7 @@ class Outbox:
             self._deliver_in_turn(deque(ids))
 
     def _deliver_in_turn(self, waiting: deque[int]) -> None:
-        runs: dict[str, _Run | MailError] = {}
+        runs: dict[str, Run | MailError] = {}
         tried: set[int] = set()
         try:
             look = time.monotonic()
@@ -293,179 +293,23 @@ class Outbox:
                     run.deliver(message)
         finally:
             for run in set(runs.values()):
-                if isinstance(run, _Run):
+                if isinstance(run, Run):
                     run.end()
 
-    def _run(self, tenant: str, runs: Mapping[str, _Run | MailError]) -> _Run | MailError:
+    def _run(self, tenant: str, runs: Mapping[str, Run | MailError]) -> Run | MailError:
         """The run over the server of a tenant, shared by all that have the same one."""
         where = route(self._settings, tenant)
         if isinstance(where, MailError):
             return where
-        same = (run for run in runs.values() if isinstance(run, _Run) and run.account is where)
-        return next(same, None) or _Run(self, where)
+        same = (run for run in runs.values() if isinstance(run, Run) and run.account is where)
+        return next(same, None) or self._begin(where)
 
-
-class _Run:
-    """One run over several messages of an account: at most two connections, and an end to it at a rate limit.
-
-    `_stop` is the error that keeps all further messages from being tried.
-    """
-
-    def __init__(self, outbox: Outbox, account: Outgoing) -> None:
-        self.account = account
-        self._outbox = outbox
-        self._dialogue = dialogue_for(account.credentials, account.debug_file, outbox._now, outbox._folder)
-        self._allowance = Allowance(outbox._store, account.account, account.host, outbox._now)
-        self._session: Session | None = None
-        self._connections = 0
-        self._limit: RateLimit | None = outbox._limits.active(account.account)
-        self._stop: MailError | None = self._limit.error if self._limit else None
-        self._lost: MailError | None = None
-        self._attempts = self._limit is None
-        self._strikes = outbox._limits.known(account.account)
-        self._unrecorded: tuple[QueuedMessage, Mapping[str, MailError | None]] | None = None
-        self._fault: MailError | None = None
-
-    def deliver(self, message: QueuedMessage) -> None:
-        """Sends one message to its pending recipients and records what became of each."""
-        waiting = list(message.pending)
-        while waiting:
-            session = self._ready()
-            if session is None:
-                self._put_off(message, waiting)
-                return
-            if len(waiting) > 1 or not session.groups:
-                self._settle()
-            before = session.accepted
-            outcomes = session.send(
-                self._envelope(message, waiting), message.eml, lambda who: self._on_its_way(message, who)
-            )
-            if self._fault is not None:
-                # What is not kept must not be sent; nor is it the message's fault.
-                raise self._fault
-            progress = session.accepted > before
-            again = self._again(session, outcomes, before, progress)
-            final = {address: error for address, error in outcomes.items() if address not in again}
-            self._keep(message, final, progress)
-            waiting = [address for address in waiting if address in again]
-
-    def end(self) -> None:
-        try:
-            self._settle()
-        finally:
-            if self._session is not None:
-                self._session.leave()
-
-    def _on_its_way(self, message: QueuedMessage, recipients: Sequence[str]) -> None:
-        """Before the message itself goes out: it is in doubt, and what became of the one before is kept as well."""
-        queue = self._outbox.queue
-        try:
-            if self._unrecorded is None:
-                queue.sending(message.id, recipients)
-            else:
-                queue.record_and_send(*self._unrecorded, message.id, recipients)
-                self._unrecorded = None
-        except MailError as fault:
-            self._fault = fault
-            raise
-
-    def _settle(self) -> None:
-        """Keeps what became of the last message, where that waits until the server has the next commands."""
-        if self._unrecorded is not None:
-            message, outcomes = self._unrecorded
-            self._unrecorded = None
-            self._outbox.queue.record(message, outcomes, attempted=True, not_before=None)
-
-    def _ready(self) -> Session | None:
-        """The open session, a new one, or None when the run has to stop."""
-        if self._stop is None and (spent := self._allowance.spent()) is not None:
-            self._halt(spent)
-        if self._stop is not None:
-            return None
-        most = self._allowance.known.per_connection
-        if self._session is not None and self._session.usable and most is not None and self._session.accepted >= most:
-            self._session.leave()
-            self._connections -= 1
-        if self._session is not None and self._session.usable:
-            return self._session
-        if self._connections >= _CONNECTIONS:
-            self._halt(self._lost or MailError("disconnected", "the server closed the connection"))
-            return None
-        self._connections += 1
-        outbox = self._outbox
-        session = session_for(self.account, self._dialogue, outbox._dial, outbox._now)
-        try:
-            session.open()
-        except MailError as error:
-            self._halt(error)
-            return None
-        self._session = session
-        return session
-
-    def _again(self, session: Session, outcomes: dict[str, MailError | None], before: int, progress: bool) -> set[str]:
-        """The recipients that may be tried at once, in another transaction or over a new connection."""
-        errors = {address: error for address, error in outcomes.items() if error is not None}
-        spent = [error for error in errors.values() if error.scope == "connection"]
-        if spent and before:
-            # This connection has carried all the server takes over one; that is no reason to wait.
-            session.leave()
-            self._connections -= 1
-            return {address for address, error in errors.items() if error.scope == "connection"}
-        for error in errors.values():
-            if error.category == "rate-limit":
-                self._halt(error)
-                return set()
-        if not session.usable:
-            # Why the connection is gone, not why a recipient was refused before.
-            self._lost = next(filter(_ends_connection, errors.values()), None)
-            if self._lost is not None and self._lost.category == "timeout":
-                self._halt(self._lost)
-            elif before and not progress and self._connections < _CONNECTIONS:
-                return {address for address, error in errors.items() if _ends_connection(error) and not error.in_doubt}
-            return set()
-        if progress:
-            return {address for address, error in errors.items() if _too_many_recipients(error)}
-        return set()
-
-    def _halt(self, error: MailError) -> None:
-        self._stop = error.for_others()
-        if error.category == "rate-limit":
-            self._limit = self._outbox._limits.hit(self.account.account, error)
-            self._strikes = True
-
-    def _keep(self, message: QueuedMessage, outcomes: Mapping[str, MailError | None], progress: bool) -> None:
-        outbox = self._outbox
-        self._settle()
-        plain = self._limit is None and not any(outcomes.values())
-        if plain and self._session is not None and self._session.usable and self._session.groups:
-            # The commands of the next message are about to leave in one go: there is time for this while they travel.
-            self._unrecorded = (message, outcomes)
-        else:
-            until = self._limit.until if self._limit else None
-            outbox.queue.record(message, outcomes, attempted=True, not_before=until)
-        if progress:
-            self._allowance.count()
-            if self._limit is None and self._strikes:
-                outbox._limits.cleared(self.account.account)
-                self._strikes = False
-
-    def _put_off(self, message: QueuedMessage, recipients: list[str]) -> None:
-        assert self._stop is not None
-        self._settle()
-        until = self._limit.until if self._limit else None
-        self._outbox.queue.record(
-            message, dict.fromkeys(recipients, self._stop), attempted=self._attempts, not_before=until
+    def _begin(self, account: Outgoing) -> Run:
+        dialogue = dialogue_for(account.credentials, account.debug_file, self._now, self._folder)
+        return Run(
+            account,
+            lambda: session_for(account, dialogue, self._dial, self._now),
+            self.queue,
+            self._limits,
+            Allowance(self._store, account.account, account.host, self._now),
         )
-
-    def _envelope(self, message: QueuedMessage, recipients: list[str]) -> Envelope:
-        sender: Address | None = parse_address(message.sender) if message.sender else None
-        return Envelope(sender, {address: parse_address(address) for address in recipients})
-
-
-def _ends_connection(error: MailError) -> bool:
-    return error.code == 421 or error.category in ("disconnected", "timeout", "protocol")
-
-
-def _too_many_recipients(error: MailError) -> bool:
-    """RFC 5321 4.5.3.1.10: the rest of the recipients go in another transaction."""
-    return error.enhanced == "4.5.3" or (error.code == 452 and "too many" in error.text.lower())

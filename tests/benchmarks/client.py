@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from harness.clientstack import Message, Outbox, Queue, Settings
-from harness.clientstack.queue import NewMessage
+from harness.clientstack.queued import NewMessage
 from harness.clientstack.store import Store
 
 NOW = datetime.now(UTC)

@@ -8,7 +8,7 @@ from typing import Any
 from patching import instead
 from registry import mutant
 
-from harness.clientstack import outbox, queue
+from harness.clientstack import delivery, outbox, queue, queued
 from harness.clientstack.errors import MailError
 from harness.clientstack.smtp import SmtpSession
 from harness.clientstack.wire import Wire
@@ -72,7 +72,7 @@ def sends_to_all_again() -> None:
         addresses = [recipient.address for recipient in message.recipients]
         return addresses if any(recipient.pending for recipient in message.recipients) else []
 
-    queue.QueuedMessage.pending = property(pending)  # type: ignore[assignment,method-assign]
+    queued.QueuedMessage.pending = property(pending)  # type: ignore[assignment,method-assign]
 
 
 # --- batches
@@ -81,9 +81,9 @@ def sends_to_all_again() -> None:
 @mutant
 def opens_a_connection_for_each_message() -> None:
     """Each message has a connection and a login of its own."""
-    outbox._CONNECTIONS = 1_000_000  # type: ignore[misc]
+    delivery._CONNECTIONS = 1_000_000  # type: ignore[misc]
 
-    @instead(outbox._Run, "deliver")
+    @instead(delivery.Run, "deliver")
     def deliver(original: Any, run: Any, message: Any) -> None:
         original(run, message)
         run.end()
@@ -92,7 +92,7 @@ def opens_a_connection_for_each_message() -> None:
 def rest_of_the_batch_fails(after: Callable[[Any, dict[str, Any]], bool]) -> None:
     """Once `after` holds for the session and a message's outcomes, nothing more of that run is tried."""
 
-    @instead(outbox._Run, "_keep")
+    @instead(delivery.Run, "_keep")
     def keep(original: Any, run: Any, message: Any, outcomes: dict[str, Any], *arguments: Any) -> None:
         original(run, message, outcomes, *arguments)
         if run._stop is None and after(run._session, outcomes):
@@ -109,7 +109,7 @@ def gives_up_the_batch_at_a_refusal() -> None:
 def gives_up_the_batch_when_the_connection_ends() -> None:
     """What could not be sent over the first connection has failed."""
 
-    @instead(outbox._Run, "_again")
+    @instead(delivery.Run, "_again")
     def again(original: Any, run: Any, session: Any, *arguments: Any) -> Any:
         if session.usable or run._connections > 1:
             return original(run, session, *arguments)
@@ -130,7 +130,7 @@ def leaves_transactions_open() -> None:
 def sends_doubtful_messages_at_once_again() -> None:
     """A message whose final reply was lost goes out again over a new connection in the same run."""
 
-    @instead(outbox._Run, "_again")
+    @instead(delivery.Run, "_again")
     def again(original: Any, run: Any, session: Any, outcomes: dict[str, Any], *arguments: Any) -> Any:
         if not session.usable and run._connections < 2:
             return {address for address, error in outcomes.items() if error is not None}

@@ -11,7 +11,7 @@ from outgoing_batch import outcomes_of_a_message
 from patching import instead
 from registry import mutant
 
-from harness.clientstack import checks, outbox, replies, settings
+from harness.clientstack import checks, delivery, replies, settings
 from harness.clientstack.errors import MailError
 from harness.clientstack.outbox import Outbox
 from harness.clientstack.queue import Queue
@@ -66,11 +66,11 @@ def records_at_the_end_of_a_batch() -> None:
     """What was sent is written down when the whole batch is over."""
     kept: list[Callable[[], None]] = []
 
-    @instead(outbox._Run, "_keep")
+    @instead(delivery.Run, "_keep")
     def keep(original: Any, run: Any, *arguments: Any) -> None:
         kept.append(lambda: original(run, *arguments))
 
-    @instead(outbox._Run, "end")
+    @instead(delivery.Run, "end")
     def end(original: Any, run: Any) -> None:
         for write in kept:
             write()
@@ -114,7 +114,7 @@ def ignores_limits() -> None:
 def goes_on_behind_a_limit() -> None:
     """The rest of a batch is tried after the limit was met."""
 
-    @instead(outbox._Run, "_halt")
+    @instead(delivery.Run, "_halt")
     def halt(original: Any, run: Any, error: MailError) -> None:
         original(run, error)
         if error.category == "rate-limit":
