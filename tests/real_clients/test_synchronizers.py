@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trustme
 from round_trip import MAIL, PLAIN, WIRE_NAME, Account, subject_of, which
 
 Program = Callable[..., bytes]
@@ -93,23 +93,49 @@ def test_mbsync(account: Account, program: Program, tmp_path: Path, security: st
     assert "Later" in map(subject_of, account.mail())
 
 
-@pytest.mark.skipif(
-    not os.environ.get("MAILRIG_TRY_OFFLINEIMAP"), reason="hangs once in a dozen runs; whose fault is not known"
-)
-def test_offlineimap(account: Account, program: Program, tmp_path: Path, security: str) -> None:
+TLS12 = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nMaxProtocol = TLSv1.2\n"
+"""imaplib2 reads and writes one TLS connection in two threads. Under TLS 1.3 the first command behind STARTTLS meets
+the session tickets there, and now and then it never leaves the client (docs/findings.md); TLS 1.2 sends none then."""
+
+
+@pytest.fixture
+def offlineimap(account: Account, program: Program, tmp_path: Path, security: str) -> Callable[[str], None]:
+    """Synchronizes `tmp_path/mail`, with the CA file that is given."""
     _, port = account.service("imap", security)
-    near = tmp_path / "mail"
     tls = "ssl = yes\nstarttls = no" if security == "implicit" else "ssl = no\nstarttls = yes"
-    (tmp_path / "offlineimaprc").write_text(
-        f"[general]\naccounts = all\nmetadata = {tmp_path}/state\nui = quiet\nfsync = no\n"
-        "[Account all]\nlocalrepository = here\nremoterepository = there\nutf8foldernames = yes\n"
-        f"[Repository here]\ntype = Maildir\nlocalfolders = {near}\nsep = /\n"
-        f"[Repository there]\ntype = IMAP\nremotehost = localhost\nremoteport = {port}\nremoteuser = {account.user}\n"
-        f"remotepass = {account.password}\n{tls}\nsslcacertfile = {account.ca_file}\nauth_mechanisms = PLAIN, LOGIN\n",
-        encoding="utf-8",
-    )
+    environment = {"LC_ALL": "C.UTF-8"}
+    if security == "starttls":
+        (tmp_path / "openssl.cnf").write_text(TLS12, encoding="utf-8")
+        environment["OPENSSL_CONF"] = str(tmp_path / "openssl.cnf")
 
-    def sync() -> None:
-        program("offlineimap", "-c", "offlineimaprc", "-o", env={"LC_ALL": "C.UTF-8"})
+    def run(ca_file: str) -> None:
+        (tmp_path / "offlineimaprc").write_text(
+            f"[general]\naccounts = all\nmetadata = {tmp_path}/state\nui = quiet\nfsync = no\n"
+            "[Account all]\nlocalrepository = here\nremoterepository = there\nutf8foldernames = yes\n"
+            f"[Repository here]\ntype = Maildir\nlocalfolders = {tmp_path}/mail\nsep = /\n"
+            f"[Repository there]\ntype = IMAP\nremotehost = localhost\nremoteport = {port}\n"
+            f"remoteuser = {account.user}\nremotepass = {account.password}\n"
+            f"{tls}\nsslcacertfile = {ca_file}\nauth_mechanisms = PLAIN, LOGIN\n",
+            encoding="utf-8",
+        )
+        program("offlineimap", "-c", "offlineimaprc", "-o", env=environment)
 
-    both_ways(account, near, sync, "Entwürfe & 日本")
+    return run
+
+
+def test_offlineimap(account: Account, offlineimap: Callable[[str], None], tmp_path: Path) -> None:
+    both_ways(account, tmp_path / "mail", lambda: offlineimap(account.ca_file), "Entwürfe & 日本")
+
+
+def test_offlineimap_trusts_anybody_behind_starttls(
+    offlineimap: Callable[[str], None], account: Account, tmp_path: Path, security: str
+) -> None:
+    """A finding of docs/findings.md: the CA file is for implicit TLS alone."""
+    account.deliver(PLAIN)
+    trustme.CA().cert_pem.write_to_path(tmp_path / "strangers.pem")
+    if security == "implicit":
+        with pytest.raises(AssertionError, match=r"(?i)certificate"):
+            offlineimap(str(tmp_path / "strangers.pem"))
+    else:
+        offlineimap(str(tmp_path / "strangers.pem"))
+        assert len(files(tmp_path / "mail" / "INBOX")) == 1
