@@ -19,6 +19,8 @@ __all__ = [
 _FIELD: Final = re.compile(rb"[!-9;-~]+[ \t]*:")
 _MESSAGE_ID: Final = re.compile(rb"^message-id[ \t]*:((?:[^\r\n]|\r?\n[ \t])*)", re.IGNORECASE | re.MULTILINE)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_NOT_IN_HOSTS: Final = re.compile(r"[!-,/:-@[-^`{-~]")
+"""ASCII that no name of a host holds; the underscore is met in some."""
 _ATOM: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 
 
@@ -54,7 +56,7 @@ def parse_address(text: str) -> Address:
         bool(_CONTROL.search(text))
         or not local
         or bool(at and not domain)
-        or bool(re.search(r"[\s<>,;@\\\"()]", domain))
+        or bool(re.search(r"[\s<>,;@\\\"()]", domain) or (not domain.startswith("[") and _NOT_IN_HOSTS.search(domain)))
         or bool(unquoted and re.search(r"[\s<>,;:@\\\"()\[\]]", local))
         or bool(not unquoted and re.search(r'(?<!\\)(?:\\\\)*"', local[1:-1]))
     )

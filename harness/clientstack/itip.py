@@ -29,6 +29,8 @@ _STATUS: Final = {
 }
 _AROUND: Final = timedelta(days=366)
 """How long before and after a meeting its time zone is described."""
+_BREAK: Final = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
 _MOST_PARTS: Final = 200
 _LARGEST: Final = 1024 * 1024
 
@@ -87,7 +89,7 @@ def local_time(text: str, zone: str) -> datetime:
 
 
 def write_calendar(meeting: Meeting, method: str, now: datetime) -> bytes:
-    """The iCalendar object of a REQUEST or CANCEL."""
+    """The iCalendar object of a REQUEST or CANCEL. Raises MailError `config` for what no text may hold."""
     from icalendar import Calendar, Event, vCalAddress, vText
 
     calendar = Calendar()
@@ -95,16 +97,16 @@ def write_calendar(meeting: Meeting, method: str, now: datetime) -> bytes:
     calendar.add("VERSION", "2.0")
     calendar.add("METHOD", method)
     event = Event()
-    event.add("UID", meeting.uid)
+    event.add("UID", _text("uid", meeting.uid))
     event.add("SEQUENCE", meeting.sequence)
     event.add("DTSTAMP", now.astimezone(UTC))
     event.add("DTSTART", meeting.start)
     event.add("DTEND", meeting.end)
-    event.add("SUMMARY", meeting.summary)
+    event.add("SUMMARY", _text("summary", meeting.summary))
     event.add("STATUS", "CANCELLED" if method == "CANCEL" else "CONFIRMED")
     for name in ("location", "description"):
         if value := getattr(meeting, name):
-            event.add(name.upper(), value)
+            event.add(name.upper(), _text(name, value))
     organizer = vCalAddress(f"mailto:{meeting.organizer.address}")
     if meeting.organizer.name:
         organizer.params["CN"] = vText(meeting.organizer.name)
@@ -124,6 +126,14 @@ def write_calendar(meeting: Meeting, method: str, now: datetime) -> bytes:
     calendar.add_missing_timezones(meeting.start.date() - _AROUND, meeting.end.date() + _AROUND)
     written: bytes = calendar.to_ical()
     return written
+
+
+def _text(what: str, value: str) -> str:
+    """TEXT of RFC 5545 3.3.11: the breaks that other programs know are line ends, other control characters nothing."""
+    text = _BREAK.sub("\n", value)
+    if _CONTROL.search(text):
+        raise MailError("config", f"the {what} of a meeting must not hold control characters: {value!r}")
+    return text
 
 
 def read_answers(raw: bytes) -> list[Answer] | None:

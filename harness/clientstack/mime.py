@@ -23,6 +23,10 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*", re.IGNORECASE)
 _FOLD_AT: Final = 76
 _LONGEST_WORD: Final = 900
+_LONGEST_NAME: Final = 40
+_PIECE: Final = 18
+_NOT_IN_NAMES: Final = frozenset(" \"%&'()*,/:;<=>?@[\\]") | frozenset(map(chr, range(33)))
+"""What is no attribute-char (RFC 2231 7)."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,8 @@ def _content(draft: Draft) -> EmailMessage:
         if kind.lower() in ("text", "multipart", "message"):
             _attach_readable(message, attachment)
         else:
-            message.add_attachment(attachment.content, kind, subtype, filename=attachment.filename)
+            message.add_attachment(attachment.content, kind, subtype)
+        _name(message, attachment.filename)
     _settle(message)
     return message
 
@@ -152,7 +157,26 @@ def _attach_readable(message: EmailMessage, attachment: Attachment) -> None:
     try:
         text = attachment.content.decode()
     except UnicodeDecodeError:
-        message.add_attachment(attachment.content, "application", "octet-stream", filename=attachment.filename)
+        message.add_attachment(attachment.content, "application", "octet-stream")
         return
     subtype = attachment.content_type.partition("/")[2] if attachment.content_type.startswith("text/") else "plain"
-    message.add_attachment(text, subtype=subtype, filename=attachment.filename)
+    message.add_attachment(text, subtype=subtype)
+
+
+def _name(message: EmailMessage, filename: str) -> None:
+    """Gives the last part its file name. The email package decodes an encoded-word in a quoted name, line ends and all,
+    and writes them: what could be taken for one goes out in the form of RFC 2231, and past the package."""
+    part = list(message.iter_parts())[-1]
+    if filename.isascii() and "=?" not in filename and len(filename) <= _LONGEST_NAME:
+        escaped = re.sub(r'([\\"])', r"\\\1", filename)
+        value = f'attachment; filename="{escaped}"'
+    else:
+        octets = [
+            f"%{octet:02X}" if chr(octet) in _NOT_IN_NAMES or octet > 126 else chr(octet) for octet in filename.encode()
+        ]
+        pieces = ["".join(octets[start : start + _PIECE]) for start in range(0, len(octets), _PIECE)]
+        pieces[0] = f"utf-8''{pieces[0]}"
+        lines = [f"filename*{number}*={piece}" for number, piece in enumerate(pieces)]
+        value = ";\r\n ".join(["attachment", *(lines if len(lines) > 1 else [f"filename*={pieces[0]}"])])
+    del part["Content-Disposition"]
+    part.set_raw("Content-Disposition", value)

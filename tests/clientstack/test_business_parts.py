@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from email.utils import collapse_rfc2231_value
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.clientstack import Attachment, Business, Draft, MailError, Meeting, Person, User, write_message
@@ -80,6 +83,60 @@ def test_long_and_odd_subjects(subject: str) -> None:
     assert max(map(len, raw.split(b"\r\n"))) <= 998
     found = parsed(raw)["Subject"]
     assert " ".join(str(found).split()) == " ".join(subject.split())
+
+
+ENCODED = "=?utf-8?q?x=0D=0AX-Evil:_1=0D=0A=0D=0Ay?="
+"""An encoded-word with line ends in it: whoever decodes it and writes it out again writes a header field."""
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=120))
+@example(ENCODED)
+@example(f"a{ENCODED}.txt")
+@example('say "hello" \\ or not.txt')
+@example("x" * 300)
+@example("50%25 (1)'2*.txt")
+def test_a_file_name_arrives_as_it_was(filename: str) -> None:
+    raw = write_message(Draft(SENDER, (BOB,), "s", "t", attachments=(Attachment(filename, b"x"),)))
+    assert raw.isascii()
+    assert max(map(len, raw.split(b"\r\n"))) <= 78
+    parts: Any = message_from_bytes(raw, policy=policy.compat32).get_payload()
+    part = parts[1]
+    assert sorted(part.keys()) == ["Content-Disposition", "Content-Transfer-Encoding", "Content-Type"]
+    assert collapse_rfc2231_value(part.get_param("filename", header="Content-Disposition")) == filename
+
+
+@pytest.mark.parametrize("where", ["subject", "filename", "name", "reply_to", "field", "summary"])
+def test_an_encoded_word_from_outside_stays_one_value(where: str) -> None:
+    meeting = write_calendar(
+        Meeting(ENCODED if where == "summary" else "s", 0, "s", NOW, NOW, SENDER, (BOB,)), "REQUEST", NOW
+    )
+    draft = Draft(
+        Person(ENCODED if where == "name" else "", "a@b.test"),
+        (BOB,),
+        ENCODED if where == "subject" else "s",
+        "text",
+        reply_to="r@b.test",
+        calendar=("REQUEST", meeting),
+        attachments=(Attachment(ENCODED if where == "filename" else "a", b"x", "text/plain"),),
+        fields={"X-Note": ENCODED if where == "field" else "n"},
+    )
+    raw = write_message(draft)
+    assert b"\nX-Evil" not in raw
+    assert b"\nX-Evil" not in parsed(raw).as_bytes(policy=policy.compat32)
+
+
+@pytest.mark.parametrize("what", ["uid", "summary", "location", "description"])
+def test_no_text_of_a_meeting_begins_a_line(what: str) -> None:
+    def written(text: str) -> bytes:
+        meeting = Meeting("u@x", 0, "s", NOW, NOW, SENDER, (BOB,))
+        changed: dict[str, Any] = {what: text}
+        return write_calendar(replace(meeting, **changed), "REQUEST", NOW)
+
+    for end in ("\r\n", "\n", "\r", "\x0b", "\x0c", "\x85", "\u2028"):
+        lines = re.split("[\r\n\x0b\x0c\x85\u2028]+", written(f"a{end}ATTENDEE:mailto:evil@x.test").decode())
+        assert not any(line.startswith("ATTENDEE:mailto:evil") for line in lines)
+    with pytest.raises(MailError, match=f"{what} of a meeting must not hold control characters"):
+        written("a\x00b")
 
 
 @pytest.mark.parametrize(
