@@ -675,3 +675,24 @@ def throws_away_what_is_beyond_bounds() -> None:
         return right(self, validity, unique_id, b"Subject: \r\n\r\n" if beyond else raw)
 
     wrap(part("intake")._Intake, "_keep", keep)
+
+
+# --- what users type
+
+
+@mutant
+def leaves_file_names_to_the_library() -> None:
+    """The email package writes file names: it decodes an encoded-word in one, line ends and all."""
+
+    def name(right: Any, message: Any, filename: str) -> None:
+        attached = list(message.iter_parts())[-1]
+        del attached["Content-Disposition"]
+        attached["Content-Disposition"] = f'attachment; filename="{filename}"'
+
+    wrap(part("mime"), "_name", name)
+
+
+@mutant
+def writes_subjects_as_they_are_typed() -> None:
+    """A header field is written without a look at its value."""
+    wrap(part("mime"), "_unstructured", lambda right, name, value: value)
