@@ -48,6 +48,8 @@ class Send:
     """The bytes prove a password (a SCRAM signature, a CRAM challenge's answer): the transcript masks them."""
     body: bool = False
     """The bytes are a message's: the transcript keeps them by reference, looks for no secrets and prints their size."""
+    clean: bool = False
+    """Who made it has seen to it that no secret is in it, and nobody needs to look again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from fakeservers.actions import TlsFacts
 from fakeservers.mailstore import Account
@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 
+class Stirs(Protocol):
+    def stir(self) -> None: ...
+
+
 class Connection:
     """Facts of one connection. `protocol` is smtp, imap or pop3; `service` the listener's name."""
 
     __slots__ = (
         "_tls", "account", "claimed", "client", "ehlo", "facts", "id", "mechanism", "protocol", "service", "site",
-        "tally", "variables", "wake", "where",
+        "tally", "variables", "where", "wire",
     )  # fmt: skip
 
     def __init__(self, site: Site, number: int, service: str, protocol: str, client: str) -> None:
@@ -44,8 +48,7 @@ class Connection:
         """Facts that outlive one command: `sender`, `recipients`, `mailbox`."""
         self.variables: dict[str, str] = {}
         """The profile's ids of this connection, as far as somebody has seen them."""
-        self.wake: Callable[[], None] = lambda: None
-        """Asks the wire to call the session's `stirred` soon."""
+        self.wire: Stirs | None = None
 
     @property
     def tls(self) -> TlsFacts | None:
@@ -60,6 +63,11 @@ class Connection:
     @property
     def tls_version(self) -> str | None:
         return self.where[2]
+
+    def wake(self) -> None:
+        """Have the session's `stirred` called soon."""
+        if self.wire is not None:
+            self.wire.stir()
 
     # --- login
 
@@ -137,13 +145,11 @@ class Connection:
 
     def count_message(self, recipients: int, octets: int) -> None:
         """As `count`, for one message."""
-        now = self.site.clock.now()
-        for tally in (self.tally, self.site.tally) if self.account is None else (
-            self.tally, self.site.tally, self.account.tally
-        ):  # fmt: skip
-            tally.add("messages", now)
-            tally.add("recipients", now, recipients)
-            tally.add("octets", now, octets)
+        counted = (self.site.clock.now(), recipients, octets)
+        self.tally.add_message(counted)
+        self.site.tally.add_message(counted)
+        if self.account is not None:
+            self.account.tally.add_message(counted)
 
     # --- words
 
@@ -168,7 +174,7 @@ class Connection:
 
     def heard(self, data: bytes, *, body: bool = False, masked: bool = False) -> None:
         """The client said `data`: one command, line, literal or message. `masked`: the caller has hidden a password."""
-        self.site.transcript.enter(self.where, HEARD_BODY if body else HEARD, data, masked=masked)
+        self.site.transcript.enter(self.where, HEARD_BODY if body else HEARD, data, masked)
 
     def secret(self, kind: str = "password") -> None:
         """The client sent a credential over this channel; said by cores that mask by position."""

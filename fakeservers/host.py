@@ -7,6 +7,7 @@ import itertools
 import os
 import socket
 import threading
+import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import cached_property
@@ -23,6 +24,7 @@ from fakeservers.mailstore import MailStore, Message
 from fakeservers.profile import SERVICES, Profile, load_profile, quirk_rules
 from fakeservers.rules import Rule, RuleBook
 from fakeservers.site import Site
+from fakeservers.tcp import Acceptor, Poller
 from fakeservers.transcript import Secrets, Transcript
 from fakeservers.wire import Wire
 
@@ -55,16 +57,19 @@ class _Loop:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._poller: Poller | None = None
         self._pid = 0
 
-    def get(self) -> asyncio.AbstractEventLoop:
+    def poller(self) -> Poller:
         with self._lock:
-            if self._loop is None or self._pid != os.getpid():
-                self._loop = asyncio.new_event_loop()
+            if self._poller is None or self._pid != os.getpid():
+                self._poller = Poller()
                 self._pid = os.getpid()
-                threading.Thread(target=self._loop.run_forever, name="mailrig", daemon=True).start()
-            return self._loop
+                threading.Thread(target=self._poller.loop.run_forever, name="mailrig", daemon=True).start()
+            return self._poller
+
+    def get(self) -> asyncio.AbstractEventLoop:
+        return self.poller().loop
 
     def run(self, work: Awaitable[T]) -> T:
         async def awaited() -> T:
@@ -88,22 +93,29 @@ class Listener:
         self.proxied = host.profile.services[service].proxy_protocol  # type: ignore[index]
         self.takes_client_certificates = "EXTERNAL" in getattr(host.profile, self.protocol).mechanisms
         self.port: int = sock.getsockname()[1]
+        self.enter = host.site.transcript.enter
         self._sock = sock
-        self._server: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
 
     @cached_property
     def session(self) -> Callable[[Connection], Session]:
         """Makes a session; a protocol's core is imported when its first client comes."""
         return _session_factory(self.protocol)
 
-    async def start(self) -> None:
-        self._server = await asyncio.get_running_loop().create_server(lambda: Wire(self), sock=self._sock, backlog=512)
+    def start(self, poller: Poller) -> None:
+        def made(sock: socket.socket, client: str) -> None:
+            try:
+                Wire(self, poller, sock, client)
+            except Exception:  # noqa: BLE001 as in the wire: a defect of ours is the host's error
+                sock.close()
+                self.failed(traceback.format_exc())
+
+        self._acceptor = Acceptor(poller, self._sock, made)
 
     def stop(self) -> None:
         """Stop listening: a new connection is refused. Open ones stay."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._acceptor is not None:
+            self._acceptor.close()
 
     def next_connection(self) -> int:
         return next(self.host.connection_numbers)
@@ -221,7 +233,7 @@ class FakeMailHost:
 
     async def _start(self) -> None:
         for listener in self._listeners.values():
-            await listener.start()
+            listener.start(_loop.poller())
         self._sweep()
 
     async def _stop(self) -> None:
@@ -230,7 +242,7 @@ class FakeMailHost:
         for listener in self._listeners.values():
             listener.stop()
         for wire in tuple(self.wires):
-            wire.abort()
+            wire.cut()
         while self.wires:
             await asyncio.sleep(0)
 
@@ -312,7 +324,7 @@ class FakeMailHost:
     def abort_connections(self) -> None:
         """As `drop_connections`, for code that is on the loop already."""
         for wire in tuple(self.wires):
-            wire.abort()
+            wire.cut()
 
     def close_service(self, service: str) -> None:
         """As `stop_service`, for code that is on the loop already."""
@@ -321,11 +333,12 @@ class FakeMailHost:
 
 def _bind(host: str, port: int, service: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio turns Nagle's algorithm off: a greeting behind a handshake would wait 40 ms.
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted connections inherit it: with Nagle's algorithm a greeting behind a handshake would wait 40 ms.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.bind((host, port))
         sock.listen(512)
     except OSError as error:

@@ -487,7 +487,7 @@ def unescape(text: str) -> bytes:
 class _Compiled:
     """One rule ready to run: plain conditions first, then probability, then the count."""
 
-    __slots__ = ("fired", "nth", "plain", "probability", "rule", "seen")
+    __slots__ = ("fired", "needs_account", "nth", "plain", "probability", "rule", "seen")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -497,6 +497,9 @@ class _Compiled:
             if key != "probability" and scope != "nth":
                 scoped = (scope, name) if scope in SCOPES and name else None
                 self.plain.append((key, condition.compiled(), condition.within, scoped))
+        self.needs_account = any(
+            scoped is not None and scoped[0] == "account" and not test(None) for _, test, _, scoped in self.plain
+        )
         chance = rule.when.get("probability")
         self.probability = None if chance is None else float(chance.equals)  # type: ignore[arg-type]
         self.nth = [(key.partition(".")[2], cond) for key, cond in rule.when.items() if key.startswith("nth.")]
@@ -538,6 +541,8 @@ class RuleBook:
     def __init__(self, rules: Iterable[Rule], random: Random) -> None:
         self._random = random
         self.points: dict[str, list[_Compiled]] = {}
+        self._nobody: dict[str, list[_Compiled]] = {}
+        """Those that may hold where nobody has logged in or says who he is: conditions on the account fail there."""
         self.advance: Callable[[float], None] = lambda seconds: None
         self.on_fire: dict[str, Callable[[], None]] = {}
         """Rule name: called on the loop each time that rule fires."""
@@ -554,8 +559,11 @@ class RuleBook:
 
     def remove(self, name: str) -> None:
         self.rules = [rule for rule in self.rules if rule.name != name]
-        for compiled in self.points.values():
-            compiled[:] = [one for one in compiled if one.rule.name != name]
+        for book in (self.points, self._nobody):
+            for point, compiled in tuple(book.items()):
+                compiled[:] = [one for one in compiled if one.rule.name != name]
+                if not compiled:
+                    del book[point]
 
     def _enter(self, rule: Rule, *, first: bool) -> None:
         compiled = _Compiled(rule)
@@ -563,16 +571,24 @@ class RuleBook:
         self.rules.insert(0 if first else len(self.rules), rule)
         for point in rule.points:
             for each in POINTS if point == "*" else [p for p in POINTS if fnmatchcase(p, point)]:
-                at = self.points.setdefault(each, [])
-                at.insert(0 if first else len(at), compiled)
+                for book in (self.points,) if compiled.needs_account else (self.points, self._nobody):
+                    at = book.setdefault(each, [])
+                    at.insert(0 if first else len(at), compiled)
 
     def has(self, point: str) -> bool:
-        return bool(self.points.get(point))
+        return point in self.points
+
+    def concerns(self, point: str, connection: Connection) -> bool:
+        """There is a rule at `point` that may hold on this connection."""
+        if connection.account is None and connection.claimed is None:
+            return point in self._nobody
+        return point in self.points
 
     def consult(self, point: str, connection: Connection, /, **facts: object) -> Effect | None:
         """What the rules want at `point`, or None: the server does as it would."""
-        compiled = self.points.get(point)
-        if not compiled:
+        anybody = connection.account is not None or connection.claimed is not None
+        compiled = (self.points if anybody else self._nobody).get(point)
+        if compiled is None:
             return None
         facts.setdefault("command", point.partition(".")[2])
         moment = Moment(connection, facts)

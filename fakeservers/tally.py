@@ -9,64 +9,95 @@ __all__ = ["Tally"]
 
 EXACT = 10_000
 """So many events are kept at their own times; when there are more, those of one second become one at its last time."""
+FRESH = 256
+"""So many messages are noted before they are counted; whoever asks has them counted at once."""
+Single = tuple[float, int]
 Counts = tuple["array[float]", "array[int]"]
 """The times of events, and the sums up to each: arrays, for lists would take four times the memory."""
+MessageCount = tuple[float, int, int]
+"""When, and how many recipients and octets."""
 
 
 class Tally:
     """Named counts with the times at which they were made."""
 
-    __slots__ = ("_counts", "_single")
+    __slots__ = ("_counts", "_fresh")
 
     def __init__(self) -> None:
-        self._single: dict[str, tuple[float, int]] = {}
-        """Names with one event so far: most counts of a connection stay so, and do without arrays."""
-        self._counts: dict[str, Counts] = {}
+        self._counts: dict[str, Single | Counts] = {}
+        """A name with one event so far does without arrays: most counts of a connection stay so."""
+        self._fresh: list[MessageCount] | None = None
 
     def add(self, name: str, now: float, amount: int = 1) -> None:
         """Count at `now`. After a clock was moved back, events are taken as made at the latest time known."""
         counts = self._counts.get(name)
         if counts is None:
-            single = self._single.get(name)
-            if single is None:
-                self._single[name] = (now, amount)
-                return
-            counts = self._spread(name)
-        times, sums = counts
-        total = sums[-1] + amount
-        if now <= times[-1]:
-            # A clock that stands still makes one entry of any number of events.
-            sums[-1] = total
+            self._counts[name] = (now, amount)
             return
-        times.append(now)
-        sums.append(total)
-        if len(times) % EXACT == 0:
-            counts[0][:], counts[1][:] = _by_seconds(times, sums)
+        first, second = counts
+        if isinstance(first, float):
+            assert isinstance(second, int)
+            if now <= first:
+                # A clock that stands still makes one entry of any number of events.
+                self._counts[name] = (first, second + amount)
+                return
+            self._counts[name] = (array("d", (first, now)), array("q", (second, second + amount)))
+            return
+        assert isinstance(second, array)
+        total = second[-1] + amount
+        if now <= first[-1]:
+            second[-1] = total
+            return
+        first.append(now)
+        second.append(total)
+        if len(first) % EXACT == 0:
+            first[:], second[:] = _by_seconds(first, second)
+
+    def add_message(self, counted: MessageCount) -> None:
+        """Count a message, its recipients and its octets: noted for the time being, which takes a tenth of the time."""
+        fresh = self._fresh
+        if fresh is None:
+            self._fresh = [counted]
+        else:
+            fresh.append(counted)
+            if len(fresh) >= FRESH:
+                self._settle()
 
     def total(self, name: str) -> int:
+        if self._fresh is not None:
+            self._settle()
         counts = self._counts.get(name)
         if counts is None:
-            return self._single.get(name, (0.0, 0))[1]
-        return counts[1][-1]
+            return 0
+        last = counts[1]
+        return last if isinstance(last, int) else last[-1]
 
     def within(self, name: str, now: float, seconds: float) -> int:
         """The sum of what was counted in the `seconds` before `now`; an event exactly that old has left."""
-        if name in self._single:
-            self._spread(name)
+        if self._fresh is not None:
+            self._settle()
         counts = self._counts.get(name)
         if counts is None:
             return 0
         times, sums = counts
+        if isinstance(times, float):
+            assert isinstance(sums, int)
+            return sums if times > now - seconds else 0
+        assert isinstance(sums, array)
         left = bisect_right(times, now - seconds)
         return sums[-1] - (sums[left - 1] if left else 0)
 
     def names(self) -> list[str]:
-        return sorted([*self._single, *self._counts])
+        if self._fresh is not None:
+            self._settle()
+        return sorted(self._counts)
 
-    def _spread(self, name: str) -> Counts:
-        now, amount = self._single.pop(name)
-        counts = self._counts[name] = (array("d", (now,)), array("q", (amount,)))
-        return counts
+    def _settle(self) -> None:
+        fresh, self._fresh = self._fresh or [], None
+        for now, recipients, octets in fresh:
+            self.add("messages", now)
+            self.add("recipients", now, recipients)
+            self.add("octets", now, octets)
 
 
 def _by_seconds(times: array[float], sums: array[int]) -> Counts:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import re
+import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -126,6 +127,10 @@ class Secrets:
                 found = found or kind
         return data, found
 
+    def clears(self, parts: Iterable[object]) -> bool:
+        """None of the octet strings among `parts` holds a secret."""
+        return all(self.mask(part)[1] is None for part in parts if isinstance(part, bytes))
+
     def _sort(self) -> None:
         """The longest form first: a secret may be a part of another."""
         self._ordered = sorted([*self._forms.items(), *self._proofs], key=lambda item: -len(item[0]))
@@ -172,10 +177,11 @@ class Transcript:
         self._extend, self._clean = self._flat.extend, secrets.clean.get
         self._keep_connections = keep_connections
         self._newest = 0
-        self._keep_bytes = keep_bytes
-        self._bytes = 0
+        self._keep_bytes = sys.maxsize if keep_bytes is None else keep_bytes
+        self._room = self._keep_bytes
+        """Octets that may come yet."""
         self._started = monotonic()
-        self._read = self._elapsed = self._now = self._moved = -1.0
+        self._until = self._elapsed = self._now = self._moved = -1.0
         self.watchers: list[Callable[[Entry], None]] = []
         """Called on the host's loop with each new entry; must not raise."""
 
@@ -207,32 +213,25 @@ class Transcript:
         the client sent is followed by an event that says over which channel."""
         self.enter((connection, service, tls), (direction, rule, body, facts), data, masked=masked)
 
-    def enter(self, where: Where, what: What, data: bytes, *, masked: bool = False) -> None:
+    def enter(self, where: Where, what: What, data: bytes, masked: bool = False) -> None:
         """As `add`, for who has `where` and `what` ready."""
         found = None
         if not (masked or what[2]):
             clean = self._clean(data)
-            if clean is not None:
-                data = clean
-            else:
+            if clean is None:
                 data, found = self.secrets.mask(data)
+            else:
+                data = clean
         read = monotonic()
-        if read - self._read > SAME_MOMENT or self._moved != self.clock.moved:
-            self._read, self._elapsed = read, read - self._started
+        if read > self._until or self._moved != self.clock.moved:
+            self._until, self._elapsed = read + SAME_MOMENT, read - self._started
             self._now, self._moved = self.clock.now(), self.clock.moved
         self._extend((where, what, self._now, self._elapsed, data))
-        self._bytes += len(data)
+        self._room -= len(data)
+        if self._room < 0 or where[0] > self._newest:
+            self._bound(where[0])
         if self.watchers:
             self._tell()
-        if self._keep_bytes is not None and self._bytes > self._keep_bytes:
-            while self._bytes > self._keep_bytes and len(self._flat) > FIELDS:
-                self._drop()
-        if where[0] > self._newest:
-            self._newest = where[0]
-            if self._keep_connections is not None:
-                oldest = where[0] - self._keep_connections
-                while self._flat[0][0] <= oldest:
-                    self._drop()
         if found and what[0] == "C":
             self.secret_seen(*where, found)
 
@@ -245,17 +244,29 @@ class Transcript:
 
     def clear(self) -> None:
         self._flat.clear()
-        self._bytes = 0
+        self._room = self._keep_bytes
 
     def _tell(self) -> None:
         entry = self[-1]
         for watcher in self.watchers:
             watcher(entry)
 
+    def _bound(self, connection: int) -> None:
+        """Forget the oldest entries that are beyond what is to be kept."""
+        flat = self._flat
+        while self._room < 0 and len(flat) > FIELDS:
+            self._drop()
+        if connection > self._newest:
+            self._newest = connection
+            if self._keep_connections is not None:
+                oldest = connection - self._keep_connections
+                while flat[0][0] <= oldest:
+                    self._drop()
+
     def _drop(self) -> None:
         popleft = self._flat.popleft
         popleft(), popleft(), popleft(), popleft()
-        self._bytes -= len(popleft())
+        self._room += len(popleft())
 
 
 def _entry(where: Where, what: What, now: float, elapsed: float, data: bytes) -> Entry:

@@ -1,8 +1,9 @@
 """aiosmtpd's commands and hooks without its stream loop, and what of it is replaced, each with the reason.
 
 The coroutines of `aiosmtpd.smtp.SMTP` never wait here, since `push` only collects: `Commands.run` drives one to its
-end. Replies are keys of `replies.REPLIES`; the few texts that aiosmtpd has written into its code are turned into keys
-by `push`.
+end. MAIL, RCPT and DATA, of which a message is made, are plain functions: a coroutine costs as much as reading a line,
+and every one nested in it (`_call_handler_hook` too) the same again. Replies are keys of `replies.REPLIES`; the few
+texts that aiosmtpd has written into its code are turned into keys by `push`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from aiosmtpd.smtp import MISSING, SMTP, Envelope, syntax
-from aiosmtpd.smtp import Session as ClientSession
+from aiosmtpd.smtp import SMTP, syntax
 
 from fakeservers.smtp.auth import begin
 from fakeservers.smtp.extensions import parse_xclient, schedule_error
@@ -31,7 +31,31 @@ AIOSMTPD_TEXTS = {
     "502 EXPN not implemented": "expn",
 }
 
-Command = Callable[..., Coroutine[Any, Any, None]]
+Command = Callable[..., "Coroutine[Any, Any, None] | None"]
+
+
+class ClientSession:
+    """aiosmtpd's `Session`, as far as the kept commands know it: its own takes three times the memory."""
+
+    __slots__ = ("authenticated", "extended_smtp", "host_name")
+
+    def __init__(self) -> None:
+        self.host_name: str | None = None
+        self.extended_smtp = self.authenticated = False
+
+
+class Envelope:
+    """aiosmtpd's `Envelope` likewise: every message has a new one."""
+
+    __slots__ = ("content", "mail_from", "mail_options", "rcpt_options", "rcpt_tos", "smtp_utf8")
+
+    def __init__(self) -> None:
+        self.mail_from: str | None = None
+        self.mail_options: tuple[str, ...] = ()
+        self.smtp_utf8 = False
+        self.content: bytes | None = None
+        self.rcpt_tos: list[str] = []
+        self.rcpt_options: tuple[str, ...] = ()
 
 
 class _Leaving:
@@ -69,7 +93,7 @@ class Commands(SMTP):
 
     def __init__(self, dialogue: SmtpSession) -> None:
         self.dialogue = dialogue
-        self.session: Any = ClientSession(None)  # type: ignore[arg-type]
+        self.session: Any = ClientSession()
         self.envelope: Any = Envelope()
         self.transport: Any = _Leaving(dialogue.leave)
         self._handler_coroutine: Any = self.transport
@@ -89,7 +113,7 @@ class Commands(SMTP):
 
     def forget(self) -> None:
         """Back to the state before EHLO (RFC 3207 4.2)."""
-        self.session = ClientSession(None)  # type: ignore[arg-type]
+        self.session = ClientSession()
         self._set_rset_state()
 
     def transaction_over(self) -> None:
@@ -118,8 +142,7 @@ class Commands(SMTP):
         return True
 
     def _comes_too_early(self) -> bool:
-        """Both checks for MAIL, RCPT and DATA, without a coroutine each: a message is three of them, and every
-        coroutine of aiosmtpd's that is nested in another (`_call_handler_hook` too) costs as much as reading a line."""
+        """Both checks for MAIL, RCPT and DATA, without a coroutine each."""
         session, dialogue = self.session, self.dialogue
         if dialogue.overruled:
             return False
@@ -166,8 +189,7 @@ class Commands(SMTP):
             return
         self._set_rset_state()
         self.session.extended_smtp = True
-        lines = await self._call_handler_hook("EHLO", arg, self.dialogue.keywords())
-        self.dialogue.say_ehlo(lines)
+        self.dialogue.say_ehlo(self.event_handler.handle_EHLO(self, self.session, self.dialogue.keywords(), arg))
 
     @syntax("STARTTLS")
     async def smtp_STARTTLS(self, arg: str) -> None:
@@ -201,7 +223,7 @@ class Commands(SMTP):
             begin(dialogue, words[0].upper(), words[1].encode("utf-8", "surrogateescape") if len(words) == 2 else None)
 
     @syntax("MAIL FROM: <address>", extended=" [SP <mail-parameters>]")
-    async def smtp_MAIL(self, arg: str) -> None:
+    def smtp_MAIL(self, arg: str) -> None:
         """aiosmtpd keeps `<>` as an address of that name, refuses `AUTH=<>`, and puts parameters into upper case, ENVID
         and AUTH values with them."""
         dialogue = self.dialogue
@@ -225,10 +247,10 @@ class Commands(SMTP):
         if error is not None:
             dialogue.say(error)
             return
-        dialogue.say(await self.event_handler.handle_MAIL(self, self.session, envelope, mail.address, mail))
+        dialogue.say(self.event_handler.handle_MAIL(self, self.session, envelope, mail.address, mail))
 
     @syntax("RCPT TO: <address>", extended=" [SP <mail-parameters>]")
-    async def smtp_RCPT(self, arg: str) -> None:
+    def smtp_RCPT(self, arg: str) -> None:
         """aiosmtpd refuses every RCPT parameter, so DSN has no way through, and asks for a true reverse-path, which the
         null one is not."""
         dialogue = self.dialogue
@@ -249,10 +271,10 @@ class Commands(SMTP):
         if error is not None:
             dialogue.say(error)
             return
-        dialogue.say(await self.event_handler.handle_RCPT(self, self.session, envelope, rcpt.address, rcpt))
+        dialogue.say(self.event_handler.handle_RCPT(self, self.session, envelope, rcpt.address, rcpt))
 
     @syntax("DATA")
-    async def smtp_DATA(self, arg: str) -> None:
+    def smtp_DATA(self, arg: str) -> None:
         """aiosmtpd reads the message line by line, which takes 39 % of its time, and refuses lines over 1,001 octets.
         Here the stream's reader takes over until the final dot, and `message` follows."""
         dialogue = self.dialogue
@@ -269,14 +291,13 @@ class Commands(SMTP):
         else:
             dialogue.begin_data()
 
-    async def message(self, content: bytes, done: str | None) -> None:
+    def message(self, content: bytes, done: str | None) -> None:
         """What follows the final dot: the DATA hook keeps the message before the reply (key `done`, None for none) is
         said."""
-        envelope = self.envelope
-        envelope.content = envelope.original_content = content
-        status = await self.event_handler.handle_DATA(self, self.session, envelope)
+        self.envelope.content = content
+        self.event_handler.handle_DATA(self, self.session, self.envelope)
         if done is not None:
-            self.dialogue.say(done if status is MISSING else status)
+            self.dialogue.say(done)
 
     @syntax("BDAT size [LAST]")
     async def smtp_BDAT(self, arg: str) -> None:

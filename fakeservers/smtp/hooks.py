@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiosmtpd.smtp import MISSING
-
 from fakeservers.smtp.extensions import NOTHING_OFFERED, domain_limit
 from fakeservers.smtp.trace import trace_fields
 
@@ -18,7 +16,7 @@ __all__ = ["Hooks"]
 
 
 class Hooks:
-    """Policy and delivery."""
+    """Policy and delivery. Hooks are coroutines where aiosmtpd calls them."""
 
     async def handle_HELO(self, server: Commands, session: Any, envelope: Any, hostname: str) -> str:
         if server.dialogue.lmtp:
@@ -27,11 +25,9 @@ class Hooks:
         server.dialogue.offered = NOTHING_OFFERED
         return "helo"
 
-    async def handle_EHLO(
-        self, server: Commands, session: Any, envelope: Any, hostname: str, responses: list[str]
-    ) -> list[str]:
+    def handle_EHLO(self, server: Commands, session: Any, keywords: tuple[str, ...], hostname: str) -> tuple[str, ...]:
         session.host_name = server.dialogue.connection.ehlo = hostname
-        return responses
+        return keywords
 
     async def handle_NOOP(self, server: Commands, session: Any, envelope: Any, arg: str) -> str:
         return "noop.ok"
@@ -47,7 +43,7 @@ class Hooks:
             return "vrfy"
         return "vrfy.unknown" if server.dialogue.site.store.account(address) is None else "vrfy.ok"
 
-    async def handle_MAIL(self, server: Commands, session: Any, envelope: Any, address: str, mail: PathArgument) -> str:
+    def handle_MAIL(self, server: Commands, session: Any, envelope: Any, address: str, mail: PathArgument) -> str:
         dialogue = server.dialogue
         size = mail.size
         if size is not None and size > dialogue.profile.size_limit and not dialogue.overruled:
@@ -63,7 +59,7 @@ class Hooks:
         dialogue.connection.facts["sender"] = address
         return "mail.ok"
 
-    async def handle_RCPT(self, server: Commands, session: Any, envelope: Any, address: str, rcpt: PathArgument) -> str:
+    def handle_RCPT(self, server: Commands, session: Any, envelope: Any, address: str, rcpt: PathArgument) -> str:
         dialogue = server.dialogue
         if not dialogue.overruled:
             limit = dialogue.profile.max_recipients
@@ -90,29 +86,25 @@ class Hooks:
             return None if address.casefold().startswith("postmaster@") else "rcpt.unknown-user"
         return "rcpt.relay"
 
-    async def handle_DATA(self, server: Commands, session: Any, envelope: Any) -> Any:
+    def handle_DATA(self, server: Commands, session: Any, envelope: Any) -> None:
         dialogue = server.dialogue
-        if dialogue.delivers:
-            connection = dialogue.connection
-            protocol = "UTF8SMTP" if envelope.smtp_utf8 else "ESMTP" if session.extended_smtp else "SMTP"
-            if dialogue.lmtp:
-                protocol = "UTF8LMTP" if envelope.smtp_utf8 else "LMTP"
-            if protocol != "SMTP":
-                protocol += ("S" if connection.tls else "") + ("A" if session.authenticated else "")
-            trace = trace_fields(
-                sender=envelope.mail_from or "",
-                ehlo=session.host_name or "",
-                client=connection.client,
-                host=dialogue.host,
-                protocol=protocol,
-                identifier=f"{connection.id}.{dialogue.messages}",
-                now=dialogue.site.clock.now(),
-            )
-            dialogue.site.store.deliver(
-                envelope.content,
-                mail_from=envelope.mail_from,
-                rcpt_to=tuple(envelope.rcpt_tos),
-                trace=trace,
-                parameters=(*envelope.mail_options, *envelope.rcpt_options),
-            )
-        return MISSING
+        if not dialogue.delivers:
+            return
+        connection = dialogue.connection
+        protocol = "UTF8SMTP" if envelope.smtp_utf8 else "ESMTP" if session.extended_smtp else "SMTP"
+        if dialogue.lmtp:
+            protocol = "UTF8LMTP" if envelope.smtp_utf8 else "LMTP"
+        if protocol != "SMTP":
+            protocol += ("S" if connection.tls else "") + ("A" if session.authenticated else "")
+        store = dialogue.site.store
+        trace = trace_fields(
+            envelope.mail_from or "", session.host_name or "", connection.client, dialogue.host, protocol,
+            b"%d.%d" % (connection.id, dialogue.messages), int(store.clock.now()),
+        )  # fmt: skip
+        store.deliver(
+            envelope.content,
+            mail_from=envelope.mail_from,
+            rcpt_to=tuple(envelope.rcpt_tos),
+            trace=trace,
+            parameters=(*envelope.mail_options, *envelope.rcpt_options),
+        )

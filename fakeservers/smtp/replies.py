@@ -135,24 +135,35 @@ def is_auth(keyword: str) -> bool:
 
 
 class Replies:
-    """The texts of one profile for one of its hosts. `ready` holds those without placeholders as they go to the wire,
-    `varying` the placeholders of the others, less those that never change within a connection; `checks` is what the
-    profile minds."""
+    """The texts of one profile for one of its hosts. `usual` holds those without placeholders as they go to the wire,
+    but for the answers to mistakes, which are counted; `varying` the placeholders of each, less those that never change
+    within a connection; `checks` is what the profile minds, `mechanisms` what it offers."""
 
-    __slots__ = ("_keywords", "checks", "ready", "texts", "varying")
+    __slots__ = ("_keywords", "checks", "mechanisms", "texts", "usual", "varying")
 
-    def __init__(self, overrides: Mapping[str, str], host: str, checks: frozenset[str] = frozenset(STRICT)) -> None:
+    def __init__(
+        self,
+        overrides: Mapping[str, str],
+        host: str,
+        checks: frozenset[str] = frozenset(STRICT),
+        mechanisms: tuple[str, ...] = (),
+    ) -> None:
         self.checks = checks
+        self.mechanisms = mechanisms
         self._keywords: dict[tuple[bool, bool, bool], tuple[str, ...]] = {}
         texts = {**REPLIES, **overrides}
         if "expn" not in overrides:
             texts["expn"] = texts["unimplemented"]
         self.texts = {key: text.replace("{host}", host) for key, text in texts.items()}
-        self.ready = {key: Send(encode(text.splitlines())) for key, text in self.texts.items() if "{" not in text}
+        self.usual = {
+            key: Send(encode(text.splitlines()))
+            for key, text in self.texts.items()
+            if "{" not in text and key not in MISTAKES
+        }
         self.varying = {
             key: frozenset(placeholders(text)) - {"client_ip", "sp"}
             for key, text in self.texts.items()
-            if key not in self.ready
+            if key not in self.usual
         }
 
     def keywords(self, profile: SmtpProfile, *, starttls: bool, auth: bool, tls: bool) -> tuple[str, ...]:

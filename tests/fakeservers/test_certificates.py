@@ -25,8 +25,8 @@ from fakeservers.certificates import (
     server_context,
 )
 from fakeservers.points import CERTIFICATE_DEFECTS, HANDSHAKE_FAULTS
-from fakeservers.wire import BROKEN_FLIGHTS
-from fakeservers.wire import HANDSHAKE_FAULTS as FAULTS_CARRIED_OUT
+from fakeservers.tls import BROKEN_FLIGHTS
+from fakeservers.tls import HANDSHAKE_FAULTS as FAULTS_CARRIED_OUT
 
 HOST = "mail.example.test"
 

@@ -56,7 +56,7 @@ def test_replies_do_not_wait_for_acknowledgements() -> None:
     with FakeMailHost() as host, socket.create_connection(("127.0.0.1", host.endpoints()["ports"]["pop3"])) as client:
         assert client.recv(3) == b"+OK"
         (wire,) = host.wires
-        sock = wire._transport.get_extra_info("socket")
+        sock = wire._sock
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 

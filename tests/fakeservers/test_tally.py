@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +51,7 @@ def test_a_long_life_costs_an_entry_for_each_second() -> None:
     far = tally.within("octets", now, 200.0)
     assert abs(far - 2 * 200_000) <= 2 * 1000, "right to the second"
     times, _ = tally._counts["octets"]
+    assert isinstance(times, array)
     assert len(times) < 2 * module.EXACT
 
 
@@ -56,5 +59,17 @@ def test_a_clock_that_stands_still_makes_one_entry() -> None:
     tally = Tally()
     for _ in range(1000):
         tally.add("commands", 5.0)
-    assert len(tally._counts["commands"][0]) == 1
+    assert tally._counts["commands"] == (5.0, 1000)
     assert tally.total("commands") == 1000
+
+
+def test_messages_noted_are_counted_when_somebody_asks() -> None:
+    tally = Tally()
+    for number in range(module.FRESH + 3):
+        tally.add_message((float(number), 2, 10))
+    assert tally.within("messages", float(module.FRESH + 2), 5.0) == 5
+    assert tally.within("recipients", float(module.FRESH + 2), 5.0) == 10
+    assert tally.total("octets") == 10 * (module.FRESH + 3)
+    tally.add_message((1e6, 1, 1))
+    assert tally.names() == ["messages", "octets", "recipients"]
+    assert tally.total("recipients") == 2 * (module.FRESH + 3) + 1

@@ -92,13 +92,13 @@ class Dialogue:
         self.connection = Connection(server.host.site, number, service, "imap", "127.0.0.1")
         self.connection.tls = TLS if tls else None
         self.woken = 0
-        self.connection.wake = self._wake
+        self.connection.wire = self
         self.session = ImapSession(self.connection)
         self.actions: list[Action] = []
         self.greeting = self._said(self.session.connect())
         self._tag = 0
 
-    def _wake(self) -> None:
+    def stir(self) -> None:
         self.woken += 1
 
     def _said(self, actions: Sequence[Action]) -> bytes:
