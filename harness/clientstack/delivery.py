@@ -47,7 +47,7 @@ class Run:
         self._lost: MailError | None = None
         self._attempts = self._limit is None
         self._strikes = limits.known(account.account)
-        self._unrecorded: tuple[QueuedMessage, Mapping[str, MailError | None]] | None = None
+        self._unrecorded: tuple[QueuedMessage, Mapping[str, MailError | None], str] | None = None
         self._fault: MailError | None = None
 
     def deliver(self, message: QueuedMessage) -> None:
@@ -70,7 +70,7 @@ class Run:
             progress = session.accepted > before
             again = self._again(session, outcomes, before, progress)
             final = {address: error for address, error in outcomes.items() if address not in again}
-            self._keep(message, final, progress)
+            self._keep(message, final, progress, session.said)
             waiting = [address for address in waiting if address in again]
 
     def end(self) -> None:
@@ -95,9 +95,9 @@ class Run:
     def _settle(self) -> None:
         """Keeps what became of the last message, where that waits until the server has the next commands."""
         if self._unrecorded is not None:
-            message, outcomes = self._unrecorded
+            message, outcomes, said = self._unrecorded
             self._unrecorded = None
-            self._queue.record(message, outcomes, attempted=True, not_before=None)
+            self._queue.record(message, outcomes, said, attempted=True, not_before=None)
 
     def _ready(self) -> Session | None:
         """The open session, a new one, or None when the run has to stop."""
@@ -155,15 +155,17 @@ class Run:
             self._limit = self._limits.hit(self.account.account, error)
             self._strikes = True
 
-    def _keep(self, message: QueuedMessage, outcomes: Mapping[str, MailError | None], progress: bool) -> None:
+    def _keep(
+        self, message: QueuedMessage, outcomes: Mapping[str, MailError | None], progress: bool, said: str
+    ) -> None:
         self._settle()
         plain = self._limit is None and not any(outcomes.values())
         if plain and self._session is not None and self._session.usable and self._session.groups:
             # The commands of the next message are about to leave in one go: there is time for this while they travel.
-            self._unrecorded = (message, outcomes)
+            self._unrecorded = (message, outcomes, said)
         else:
             until = self._limit.until if self._limit else None
-            self._queue.record(message, outcomes, attempted=True, not_before=until)
+            self._queue.record(message, outcomes, said, attempted=True, not_before=until)
         if progress:
             self._allowance.count()
             if self._limit is None and self._strikes:
@@ -174,7 +176,8 @@ class Run:
         assert self._stop is not None
         self._settle()
         until = self._limit.until if self._limit else None
-        self._queue.record(message, dict.fromkeys(recipients, self._stop), attempted=self._attempts, not_before=until)
+        stopped = dict.fromkeys(recipients, self._stop)
+        self._queue.record(message, stopped, attempted=self._attempts, not_before=until)
 
     def _envelope(self, message: QueuedMessage, recipients: list[str]) -> Envelope:
         sender: Address | None = parse_address(message.sender) if message.sender else None

@@ -183,28 +183,35 @@ class Queue:
             db.executemany(_IN_DOUBT, [(message, address) for address in recipients])
 
     def record_and_send(
-        self, done: QueuedMessage, outcomes: Mapping[str, MailError | None], message: int, recipients: Sequence[str]
+        self,
+        done: QueuedMessage,
+        outcomes: Mapping[str, MailError | None],
+        said: str,
+        message: int,
+        recipients: Sequence[str],
     ) -> None:
         """`record` for one message and `sending` for the next one, at once."""
         with self._store.transaction() as db:
             for recipient in done.recipients:
                 if recipient.address in outcomes:
-                    self._record(db, done, recipient, outcomes[recipient.address], True, None)
+                    self._record(db, done, recipient, outcomes[recipient.address], True, None, said)
             db.executemany(_IN_DOUBT, [(message, address) for address in recipients])
 
     def record(
         self,
         message: QueuedMessage,
         outcomes: Mapping[str, MailError | None],
+        said: str = "",
         *,
         attempted: bool,
         not_before: float | None,
     ) -> None:
-        """Keeps what became of an attempt. `not_before`: the end of a rate limit, if one is set."""
+        """Keeps what became of an attempt. `said`: the server's words where it took the message; `not_before`: the end
+        of a rate limit, if one is set."""
         with self._store.transaction() as db:
             for recipient in message.recipients:
                 if recipient.address in outcomes:
-                    self._record(db, message, recipient, outcomes[recipient.address], attempted, not_before)
+                    self._record(db, message, recipient, outcomes[recipient.address], attempted, not_before, said)
 
     def _record(
         self,
@@ -214,11 +221,12 @@ class Queue:
         error: MailError | None,
         attempted: bool,
         not_before: float | None,
+        said: str,
     ) -> None:
         attempts = recipient.attempts + (1 if attempted else 0)
         retry_at: float | None = None
         if error is None:
-            state, words = DONE, "accepted"
+            state, words = DONE, f"accepted: {said}" if said else "accepted"
         elif error.permanent:
             state, words = IN_ERROR, str(error)
         elif error.category != "rate-limit" and self._now - message.created > _GIVE_UP_AFTER:

@@ -12,7 +12,7 @@ from typing import Final
 
 from . import sasl
 from .compose import Address, dot_stuffed, header_section
-from .errors import MailError
+from .errors import MailError, printable
 from .replies import Reply, smtp_error
 from .session import MailSession
 from .settings import Outgoing
@@ -42,6 +42,8 @@ class SmtpSession(MailSession[Outgoing]):
     """What EHLO offered, with parameters."""
     accepted = 0
     """Messages that the server took over this connection."""
+    said = ""
+    """Its words when it took the last one."""
 
     @property
     def usable(self) -> bool:
@@ -204,6 +206,7 @@ class SmtpSession(MailSession[Outgoing]):
             if not 400 <= reply.code < 600:
                 raise MailError("protocol", f"the server answered {reply.code} to the message", in_doubt=True)
             self._failed_transaction(reply, "message")
+        self.said = printable(self.wire.dialogue.redactor(" ".join((str(reply.code), *reply.lines))))
 
     def _one_by_one(
         self, mail: str, recipients: Mapping[str, Address], outcomes: dict[str, MailError | None]

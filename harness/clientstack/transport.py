@@ -19,11 +19,12 @@ class Session(Protocol):
 
     `open` raises MailError. `send` never does: it returns each recipient's error, None where accepted, and
     calls `before_data` with the recipients it is about to hand the message over for. `accepted` counts
-    messages; `usable` tells whether another one may follow; `groups` that `before_data` comes at once for a message
-    to one recipient.
+    messages, `said` is what the service said to the last of them; `usable` tells whether another one may
+    follow; `groups` that `before_data` comes at once for a message to one recipient.
     """
 
     accepted: int
+    said: str
 
     @property
     def usable(self) -> bool: ...

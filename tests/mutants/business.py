@@ -622,6 +622,16 @@ def debug_file_shows_passwords() -> None:
     part("debugfile").redactor_of = lambda credentials: part("redaction").Redactor()
 
 
+@mutant
+def forgets_the_words_of_acceptance() -> None:
+    """The history says that a message was sent, not what the server said to it."""
+    wrap(
+        part("queue").Queue,
+        "record",
+        lambda right, self, message, outcomes, said="", **more: right(self, message, outcomes, **more),
+    )
+
+
 # --- the bounds of incoming mail
 
 
