@@ -142,6 +142,11 @@ def split_host(text: str) -> tuple[str, int | None]:
         if not (number.isascii() and number.isdigit() and 0 < int(number) < 65536):
             raise MailError("config", f"host: {number!r} after the comma is not a port from 1 to 65535")
         port = int(number)
+    if host.count(":") == 1:
+        name, _, port = host.partition(":")
+        raise MailError(
+            "config", f"host: {host!r} has a colon: write {name},{port or 'PORT'}, or the port as a setting"
+        )
     if not host or re.search(r"[\s/@\[\]<>\"\x00-\x1f]", host):
         raise MailError("config", f"host: {host!r} is not a host name or address")
     return host, port

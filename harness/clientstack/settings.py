@@ -20,7 +20,7 @@ from .tls import Trust
 if TYPE_CHECKING:
     from .business import Business
 
-__all__ = ["KNOWN_KEYS", "Graph", "Incoming", "Outgoing", "Settings", "read_outgoing"]
+__all__ = ["INNER_KEYS", "KNOWN_KEYS", "Graph", "Incoming", "Outgoing", "Settings", "read_outgoing"]
 
 SECURITY: Final = ("none", "starttls", "opportunistic", "implicit")
 OUTGOING_AUTH: Final = (
@@ -52,6 +52,14 @@ KNOWN_KEYS: Final[Mapping[str, Mapping[str, type]]] = {
     },
 }  # fmt: skip
 """Section: setting: what its value is. Requests may hold more; files may not."""
+INNER_KEYS: Final[Mapping[str, Mapping[str, type]]] = {
+    "support": {"address": str, "tenant_may_override": bool, "attach_system_information": bool},
+    "error_log": {"to": str, "limit": int, "window": float},
+    "bounds": dict.fromkeys(asdict(Bounds()), int),
+    "users": {"first_name": str, "last_name": str, "address": str, "notify": object},
+    "tenants": {"outgoing": dict, "support_address": str},
+}
+"""The same of the sections within `business`; of `users` and `tenants` for each one."""
 
 _EHLO_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f.:IPv]+\]")
 

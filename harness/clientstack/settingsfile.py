@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .errors import MailError
-from .settings import KNOWN_KEYS, Settings
+from .settings import INNER_KEYS, KNOWN_KEYS, Settings
 
 __all__ = ["ALIASES", "environment_settings", "load_settings", "read_settings_file"]
 
@@ -130,9 +130,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
 
 
 def _settings(data: Mapping[str, Any], folder: Path, *, as_text: bool = False) -> dict[str, Any]:
-    unknown = [name for name in data if name not in KNOWN_KEYS]
-    if unknown:
-        raise MailError("config", _suggestion("the section", unknown[0], KNOWN_KEYS))
+    _check("the section", data, KNOWN_KEYS)
     return {name: _section(name, value, folder, as_text) for name, value in data.items()}
 
 
@@ -146,17 +144,34 @@ def _section(name: str, section: Any, folder: Path, as_text: bool) -> Any:
             raise MailError("config", f"{name}.{key} is given twice: {ours} means the same")
         values[ours] = value
     values = _resolved(name, values, folder)
-    unknown = [key for key in values if key not in KNOWN_KEYS[name]]
-    if unknown:
-        raise MailError("config", _suggestion(f"{name} has no key", unknown[0], KNOWN_KEYS[name]))
+    _check(f"{name} has no key", values, KNOWN_KEYS[name])
     if as_text:
         values = {key: _typed(name, key, value) for key, value in values.items()}
     _translate(name, values)
     if name == "business":
+        _check_inner(values)
         for tenant in (values.get("tenants") or {}).values():
             if isinstance(tenant, dict) and "outgoing" in tenant:
                 tenant["outgoing"] = _section("outgoing", tenant["outgoing"], folder, as_text)
     return values
+
+
+def _check_inner(business: Mapping[str, Any]) -> None:
+    for name, known in INNER_KEYS.items():
+        section = business.get(name)
+        named = {name: section} if name not in ("users", "tenants") else {}
+        if not named and isinstance(section, dict):
+            named = {f"{name}.{key}": each for key, each in section.items()}
+        for where, each in named.items():
+            if isinstance(each, dict):
+                _check(f"business.{where} has no key", each, known)
+
+
+def _check(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raises MailError `config` that names the first unknown word, and one that may have been meant."""
+    unknown = next((word for word in given if word not in known), None)
+    if unknown is not None:
+        raise MailError("config", _suggestion(what, unknown, known))
 
 
 def _our_word(section: str, key: str) -> str:
@@ -186,10 +201,7 @@ def _typed(section: str, key: str, value: Any) -> Any:
     return value
 
 
-_INNER: Final[Mapping[str, type]] = {
-    "tenant_may_override": bool, "attach_system_information": bool, "limit": int, "window": float,
-    "largest_message": int, "most_parts": int, "largest_part": int, "deepest_part": int,
-}  # fmt: skip
+_INNER: Final[Mapping[str, type]] = {key: kind for keys in INNER_KEYS.values() for key, kind in keys.items()}
 
 
 def _translate(name: str, values: dict[str, Any]) -> None:
@@ -201,6 +213,9 @@ def _translate(name: str, values: dict[str, Any]) -> None:
             # LOGIN and PLAIN also without TLS: whoever chose this word asked for it.
             values.setdefault("allow_cleartext", True)
         values["auth"] = _AUTH_WORDS.get(word, auth.strip().lower())
+    elif name == "outgoing" and (values.get("username") or values.get("access_token")):
+        # Whoever names a user wants to log in as one.
+        values["auth"] = "auto"
     security = values.get("security")
     if isinstance(security, str) and security.strip().lower() in ("yes", "true", "on", "no", "false", "off"):
         security = security.strip().lower() in ("yes", "true", "on")

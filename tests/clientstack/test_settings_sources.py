@@ -116,3 +116,40 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_repr_of_a_tenant_shows_a_secret(tmp_path: Path) -> None:
     text = "[business.tenants.acme.outgoing]\nhost = 'a'\nusername = 'u'\npassword = 'sesame'"
     assert "sesame" not in repr(Settings.from_json(read(tmp_path, text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[business.support]\nadress = "a@b.test"', "business.support has no key 'adress': did you mean 'address'?"),
+        ("[business.error_log]\nlimits = 3", "business.error_log has no key 'limits': did you mean 'limit'?"),
+        ("[business.bounds]\nmost_part = 3", "business.bounds has no key 'most_part': did you mean 'most_parts'?"),
+        ('[business.users.u]\nfirstname = "x"', "business.users.u has no key 'firstname'"),
+        ('[business.tenants.t]\nsupport = "x"', "business.tenants.t has no key 'support'"),
+        ('[business.tenants.t.outgoing]\nhots = "x"', "outgoing has no key 'hots': did you mean 'host'?"),
+    ],
+)
+def test_a_slip_in_an_inner_section_is_named(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(MailError) as wrong:
+        read(tmp_path, text)
+    assert words in wrong.value.text
+
+
+def test_inner_values_of_the_environment_have_types() -> None:
+    data = environment_settings(
+        {"MAILRIG_CLIENT_BUSINESS_BOUNDS__MOST_PARTS": "9", "MAILRIG_CLIENT_BUSINESS_ERROR_LOG__WINDOW": "60"}
+    )
+    assert data == {"business": {"bounds": {"most_parts": 9}, "error_log": {"window": 60.0}}}
+
+
+def test_who_names_a_user_logs_in(tmp_path: Path) -> None:
+    assert read(tmp_path, '[outgoing]\nhost = "h.test"\nusername = "u"\npassword = "p"')["outgoing"]["auth"] == "auto"
+    assert "auth" not in read(tmp_path, '[outgoing]\nhost = "h.test"')["outgoing"]
+    assert read(tmp_path, '[outgoing]\nusername = "u"\nauth = "none"')["outgoing"]["auth"] == "none"
+
+
+def test_a_colon_before_the_port_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MailError, match=r"write h\.test,25"):
+        Settings.from_json({"outgoing": {"host": "h.test:25"}})
+    for address in ("::1", "[::1]", "2001:db8::1"):
+        assert Settings.from_json({"outgoing": {"host": address}}).require_outgoing().port == 25
