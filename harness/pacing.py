@@ -36,6 +36,7 @@ def pacing(seen: Observations) -> Iterator[Finding]:
     yield from _before_its_own_time(steps, tried)
     if MEMORY in seen.features:
         yield from _before_the_stated_time(steps, tried, seen.lines)
+        yield from _at_the_same_moment(steps, tried)
         yield from _behind_a_limit(steps, seen.lines)
     yield from _hammered(seen)
     yield from _locked_out(seen)
@@ -68,6 +69,17 @@ def _before_the_stated_time(steps: list[SeenStep], tried: list[Attempt], lines: 
         for text in _limits(step):
             if (stated := _stated(text)) and stated in said:
                 until[step.account] = step.now + stated, stated
+
+
+def _at_the_same_moment(steps: list[SeenStep], tried: list[Attempt]) -> Iterator[Finding]:
+    """A limit without a time is kept for as long as the client thinks right, but for some time."""
+    limited: dict[str, float] = {}
+    for step in steps:
+        if limited.get(step.account) == step.now and any(one.step == step.number for one in tried):
+            early = "a transaction was begun at the very time of the reply"
+            yield Finding("too-early", "what the client calls a limit is kept for a while", early, step.number)
+        if any(not _ONE_CONNECTION.search(text) for text in _limits(step)):
+            limited[step.account] = step.now
 
 
 def _behind_a_limit(steps: list[SeenStep], lines: list[Line]) -> Iterator[Finding]:

@@ -65,8 +65,23 @@ def test_the_time_that_the_server_stated_is_waited(after: float, names: list[str
     assert judged(steps, refused_at_mail(), refused_at_mail(2, 2)) == names
 
 
+@pytest.mark.parametrize(
+    ("words", "later", "names"),
+    [
+        ("Daily sending limit exceeded", 0, ["too-early"]),
+        ("Daily sending limit exceeded", 1, []),
+        ("Too many messages in this connection", 0, []),
+    ],
+)
+def test_a_limit_without_a_time_is_kept_for_a_while(words: str, later: float, names: list[str]) -> None:
+    steps = [limited(1, NOW, words), limited(2, NOW + later, words)]
+    lines = [refused_at_mail(reply=b"450 no\r\n"), refused_at_mail(2, 2, reply=b"450 no\r\n")]
+    assert judged(steps, *lines) == names
+    assert judged(steps, *lines, features=()) == []
+
+
 def test_a_stated_time_binds_who_says_it_can_remember_and_calls_it_a_limit() -> None:
-    steps, lines = [limited(1, NOW), limited(2, NOW)], [refused_at_mail(), refused_at_mail(2, 2)]
+    steps, lines = [limited(1, NOW), limited(2, NOW + 60)], [refused_at_mail(), refused_at_mail(2, 2)]
     assert judged(steps, *lines) == ["too-early"]
     assert judged(steps, *lines, features=("queue",)) == []
     greylisted = about("m1", told("deferred", "temporary", 450, LIMIT.decode()[4:]))
@@ -81,7 +96,7 @@ def test_how_many_in_which_time_is_no_time_to_wait() -> None:
 
 def test_the_clients_own_time_holds_for_each_later_step_of_the_account() -> None:
     until = "1970-01-12T14:00:00Z"
-    silent = result(2, "flush", about("m1", told("deferred", "rate-limit", 450, "limit")), now=NOW)
+    silent = result(2, "flush", about("m1", told("deferred", "rate-limit", 450, "limit")), now=NOW + 1)
     steps = [limited(1, NOW, "limit", until), silent, step(3, "sent", "flush", now=NOW + 60)]
     assert judged(steps, refused_at_mail(), dialogue(250, 250, 354, 250, step=3, connection=2)) == ["too-early"]
     other = step(3, "sent", "flush", now=NOW + 60)
