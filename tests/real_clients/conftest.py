@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -64,10 +65,45 @@ def program(tmp_path: Path) -> Callable[..., bytes]:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Callable[..., None]:
-    """Like `program`, for one that wants a terminal."""
+def running(tmp_path: Path) -> Callable[..., contextlib.AbstractContextManager[Callable[[Callable[[], bool]], None]]]:
+    """Like `program`, for one that runs until it is stopped, which it is when the block ends. What the block gets waits
+    until something is true."""
 
-    def run(name: str, *arguments: str, env: dict[str, str]) -> None:
+    @contextlib.contextmanager
+    def run(
+        name: str, *arguments: str, stop: int = signal.SIGTERM, env: dict[str, str] | None = None
+    ) -> Iterator[Callable[[Callable[[], bool]], None]]:
+        with (tmp_path / "said").open("wb") as said, subprocess.Popen(
+            [which(name), *arguments], stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=tmp_path,
+            env={"HOME": str(tmp_path), "PATH": os.environ.get("PATH", os.defpath), **(env or {})},
+        ) as process:  # fmt: skip
+
+            def wait(true: Callable[[], bool]) -> None:
+                deadline = time.monotonic() + 30
+                while not true():
+                    text = (tmp_path / "said").read_text(encoding="utf-8", errors="replace")
+                    assert process.poll() is None, text
+                    assert time.monotonic() < deadline, text
+                    time.sleep(0.02)  # polling another process's files
+
+            try:
+                yield wait
+            finally:
+                process.send_signal(stop)
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    raise
+
+    return run
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Callable[..., None]:
+    """Like `program`, for one that wants a terminal; `answer` gives the keys for all that has been shown so far."""
+
+    def run(name: str, *arguments: str, env: dict[str, str], answer: Callable[[bytes], bytes] | None = None) -> None:
         path = which(name)
         ours, theirs = os.openpty()
         shown = bytearray()
@@ -83,6 +119,8 @@ def terminal(tmp_path: Path) -> Callable[..., None]:
                 ready, _, _ = select.select([ours], [], [], 0.1)
                 with contextlib.suppress(OSError):  # EIO: the other side is gone
                     shown += os.read(ours, 65536) if ready else b""
+                    if answer is not None and ready and (keys := answer(bytes(shown))):
+                        os.write(ours, keys)
         os.close(ours)
         assert process.returncode == 0, shown.decode("utf-8", "replace")
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
-from round_trip import MAIL, PLAIN, WIRE_NAME, Account, subject_of
+from round_trip import MAIL, PLAIN, WIRE_NAME, Account, body_of
 
+THIRD = PLAIN.replace(b"Second", b"Third").replace(b"two", b"third")
 Program = Callable[..., bytes]
 pytestmark = pytest.mark.parametrize("security", ["starttls", "implicit"])
 
@@ -33,32 +35,85 @@ def test_curl(account: Account, program: Program, tmp_path: Path, security: str)
     assert account.flags()[0] >= {"\\Flagged", "work", "\\Seen"}
     curl("INBOX", "-X", f'UID MOVE 1 "{WIRE_NAME}"')
     assert account.mail() == []
+    curl(f"{quote(WIRE_NAME)}", "-X", "STORE 1 +FLAGS (\\Deleted)")
+    curl(f"{quote(WIRE_NAME)}", "-X", "EXPUNGE")
+    assert account.mail(f'"{WIRE_NAME}"') == []
     curl("INBOX", "-X", f'DELETE "{WIRE_NAME}"')
     assert WIRE_NAME not in account.mailboxes()
 
 
-@pytest.mark.parametrize("mutt", ["mutt", "neomutt"])
-def test_mutt(account: Account, terminal: Callable[..., None], tmp_path: Path, mutt: str, security: str) -> None:
-    """Flags, saves (moves) into a mailbox that it creates, copies, deletes and expunges."""
+@pytest.fixture(params=["mutt", "neomutt"])
+def mutt(
+    account: Account, terminal: Callable[..., None], tmp_path: Path, security: str, request: pytest.FixtureRequest
+) -> Callable[..., None]:
+    """Runs one of them with lines of a muttrc, keys to push, and answers to what it shows."""
     _, port = account.service("imap", security)
-    scheme = "imaps" if security == "implicit" else "imap"
-    account.deliver(MAIL, PLAIN, PLAIN.replace(b"Second", b"Third"))
-    base = f"{scheme}://localhost:{port}"
-    (tmp_path / "muttrc").write_text(
-        f"set imap_user='{account.user}'\nset imap_pass='{account.password}'\n"
-        f"set folder='{base}/'\nset spoolfile='{base}/INBOX'\nset certificate_file='{account.ca_file}'\n"
-        "set ssl_force_tls=yes\nset ssl_starttls=yes\nset charset=utf-8\nset header_cache=''\nset tmpdir='.'\n"
-        "set confirmcreate=no\nset confirmappend=no\nset delete=yes\nset quit=yes\nset move=no\nset resolve=no\n"
-        "set sort=mailbox-order\nset mail_check=0\nset wait_key=no\nset mbox_type=Maildir\nset sleep_time=0\n"
-        "set timeout=1\n"
-        # One message flagged, one kept by its content and filed, one deleted.
-        "push '<first-entry><flag-message><copy-message>kept<enter><next-entry><save-message>=Entwürfe<enter>"
-        "<last-entry><delete-message><sync-mailbox><create-mailbox>=Neu<enter><quit>'\n",
-        encoding="utf-8",
-    )  # fmt: skip
-    terminal(mutt, "-n", "-F", "muttrc", env={"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"})
-    assert [subject_of(message) for message in account.mail()] == [subject_of(MAIL)]
+    base = f"{'imaps' if security == 'implicit' else 'imap'}://localhost:{port}"
+
+    def run(*lines: str, keys: str = "", answer: Callable[[bytes], bytes] | None = None) -> None:
+        (tmp_path / "muttrc").write_text(
+            f"set imap_user='{account.user}'\nset imap_pass='{account.password}'\n"
+            f"set folder='{base}/'\nset spoolfile='{base}/INBOX'\nset certificate_file='{account.ca_file}'\n"
+            "set ssl_force_tls=yes\nset ssl_starttls=yes\nset charset=utf-8\nset header_cache=''\nset tmpdir='.'\n"
+            "set confirmcreate=no\nset confirmappend=no\nset delete=yes\nset quit=yes\nset move=no\nset resolve=no\n"
+            "set sort=mailbox-order\nset wait_key=no\nset mbox_type=Maildir\nset sleep_time=0\n"
+            + "".join(f"{line}\n" for line in lines) + f"push '{keys}'\n",
+            encoding="utf-8",
+        )  # fmt: skip
+        environment = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+        terminal(request.param, "-n", "-F", "muttrc", env=environment, answer=answer)
+
+    return run
+
+
+QUICK = "set mail_check=0", "set timeout=1"
+
+
+def test_mutt(account: Account, mutt: Callable[..., None], tmp_path: Path) -> None:
+    """It flags, moves by copying into a mailbox that it creates, appends, searches, deletes and expunges."""
+    account.deliver(MAIL, PLAIN, THIRD)
+    # One message flagged, one kept by its content and filed, one found by its content and deleted.
+    mutt(
+        *QUICK,
+        keys="<first-entry><flag-message><copy-message>kept<enter><next-entry><save-message>=Entwürfe<enter>"
+        "<last-entry><search>=b third<enter><delete-message><sync-mailbox>"
+        "<change-folder>kept<enter><copy-message>=Entwürfe<enter><quit>",
+    )
+    assert account.mail() == [MAIL]
     assert "\\Flagged" in account.flags()[0]
-    assert account.mail('"Entw&APw-rfe"') == [PLAIN]
+    filed, appended = account.mail('"Entw&APw-rfe"')
+    assert filed == PLAIN
+    assert body_of(appended) == body_of(MAIL)
     [kept] = [file.read_bytes() for file in (tmp_path / "kept").rglob("*") if file.is_file()]
     assert MAIL.partition(b"\r\n\r\n")[2].replace(b"\r\n", b"\n") in kept
+
+
+def test_mutt_lists_creates_and_deletes_mailboxes(
+    account: Account, mutt: Callable[..., None], request: pytest.FixtureRequest
+) -> None:
+    # neomutt shows the mailboxes that its configuration names first, and there are none.
+    browse = "<toggle-mailboxes>" if "neomutt" in request.node.name else ""
+    with account.look() as client:
+        client.create('"Fr&APw-her"')
+    mutt(
+        *QUICK,
+        keys=f"<change-folder>?{browse}<create-mailbox><kill-line>Entwürfe<enter><search>Früher<enter><delete-mailbox>y"
+        "<exit><quit>",
+    )
+    assert account.mailboxes() == {"INBOX", "Entw&APw-rfe"}
+
+
+def test_mutt_idles(account: Account, mutt: Callable[..., None]) -> None:
+    """It looks at the connection every second, and asks for news only where it does not idle."""
+    account.deliver(PLAIN)
+    delivered = False
+
+    def answer(shown: bytes) -> bytes:
+        nonlocal delivered
+        if b"Second" in shown and not delivered:
+            account.deliver(THIRD)
+            delivered = True
+        return b"q" if b"Third" in shown else b""
+
+    mutt("set imap_idle=yes", "set mail_check=600", "set timeout=1", "set imap_keepalive=600", answer=answer)
+    assert delivered

@@ -1,4 +1,7 @@
-"""Programs that keep a Maildir and an account alike, both ways: mbsync and offlineimap."""
+"""Programs that keep a Maildir and an account alike, both ways: mbsync and offlineimap.
+
+mbsync has no IDLE, and neither moves: they copy and delete. What they search for, they search for themselves.
+"""
 
 from __future__ import annotations
 
