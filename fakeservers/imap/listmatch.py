@@ -8,46 +8,52 @@ from functools import lru_cache
 
 __all__ = ["matcher"]
 
+_FEW = 2
+"""Wildcards up to which an expression cannot try many ways to match."""
+
 
 @lru_cache(512)
 def matcher(pattern: bytes, delimiter: bytes) -> Callable[[bytes], bool]:
     """A test for names as they stand on the wire. INBOX matches in any case."""
-    # Wildcards in a row mean what one of them means; left as they are, they would make the expression explode.
+    # Wildcards in a row mean what one of them means.
     pattern = re.sub(rb"[*%]*\*[*%]*", b"*", pattern)
     pattern = re.sub(rb"%+", b"%", pattern)
-    if pattern.count(b"*") + pattern.count(b"%") > 16:
-        return lambda name: _matches(pattern, name, delimiter)
+    few = pattern.count(b"*") + pattern.count(b"%") <= _FEW
+    test, inbox = ((_expression if few else _places)(each, delimiter) for each in (pattern, pattern.upper()))
+    return lambda name: (inbox if name == b"INBOX" else test)(name)
+
+
+def _expression(pattern: bytes, delimiter: bytes) -> Callable[[bytes], bool]:
     other = b"[^" + re.escape(delimiter) + b"]*" if delimiter else b".*"
     expression = b"".join(
         b".*" if part == b"*" else other if part == b"%" else re.escape(part) for part in re.split(rb"([*%])", pattern)
     )
     compiled = re.compile(expression, re.DOTALL)
-    inbox = re.compile(expression, re.DOTALL | re.IGNORECASE)
-    return lambda name: (inbox if name == b"INBOX" else compiled).fullmatch(name) is not None
+    return lambda name: compiled.fullmatch(name) is not None
 
 
-def _matches(pattern: bytes, name: bytes, delimiter: bytes) -> bool:
-    """The same without backtracking, for patterns of many wildcards: the set of places reached, octet by octet."""
-    reached = {0}
-    for octet in name:
-        following = set()
-        for place in _closure(reached, pattern):
-            if place == len(pattern):
-                continue
-            wanted = pattern[place]
-            if wanted == 0x2A or (wanted == 0x25 and octet not in delimiter):
-                following.add(place)
-            elif wanted not in b"*%" and wanted == octet:
-                following.add(place + 1)
-        reached = following
-    return len(pattern) in _closure(reached, pattern)
+def _places(pattern: bytes, delimiter: bytes) -> Callable[[bytes], bool]:
+    """The same without trying: the places of the pattern that are reached, as the bits of a number, octet by octet."""
+    literal: dict[int, int] = {}
+    anything = level = 0
+    for place, octet in enumerate(pattern):
+        if octet == 0x2A:
+            anything |= 1 << place
+        elif octet == 0x25:
+            level |= 1 << place
+        else:
+            literal[octet] = literal.get(octet, 0) | 1 << place
+    wild = anything | level
+    end = 1 << len(pattern)
 
+    def test(name: bytes) -> bool:
+        reached = 1 | (1 & wild) << 1
+        for octet in name:
+            stays = reached & (anything if octet in delimiter else wild)
+            reached = stays | (reached & literal.get(octet, 0)) << 1
+            reached |= (reached & wild) << 1
+            if not reached:
+                return False
+        return bool(reached & end)
 
-def _closure(places: set[int], pattern: bytes) -> set[int]:
-    found = set()
-    for place in places:
-        found.add(place)
-        while place < len(pattern) and pattern[place] in b"*%":
-            place += 1
-            found.add(place)
-    return found
+    return test

@@ -98,12 +98,15 @@ def _split(raw: bytes, start: int, end: int, boundary: bytes) -> list[tuple[int,
     at, first = start, -1
     while (at := raw.find(delimiter, at, end)) >= 0:
         behind = at + len(delimiter)
+        if at > start and raw[at - 1] != 0x0A:
+            at = behind
+            continue
         line_end = raw.find(b"\n", behind, end)
         line_end = end if line_end < 0 else line_end + 1
         closing = raw.startswith(b"--", behind, end)
         rest = raw[behind + 2 * closing : line_end]
-        if (at > start and raw[at - 1] != 0x0A) or rest.strip():
-            at = behind
+        if rest.strip():
+            at = line_end
             continue
         if first >= 0:
             last = at - 1 if at > first else at

@@ -13,6 +13,8 @@ from fakeservers.mailstore import Message
 
 __all__ = ["SORT_KEYS", "Subject", "base_subject", "sent_moment", "subject_of"]
 
+_LONGEST = 4096
+"""Characters of a subject that are looked at: each `Re:` of it is taken off by itself."""
 _TRAILER = re.compile(r"(?:\(fwd\)|\s)+\Z", re.IGNORECASE)
 _LEADER = re.compile(r"\s+|(?:\[[^][]*\]\s*)*(?:re|fwd?)\s*(?:\[[^][]*\]\s*)?:", re.IGNORECASE)
 _BLOB = re.compile(r"\[[^][]*\]\s*")
@@ -28,7 +30,7 @@ class Subject(NamedTuple):
 
 def base_subject(text: str) -> Subject:
     """The subject without `Re:`, `Fwd:`, `[list]` and `(fwd)` (RFC 5256 2.1); `text` has no encoded words any more."""
-    text = " ".join(text.split())
+    text = " ".join(text[:_LONGEST].split())
     answers = False
     while True:
         without = _TRAILER.sub("", text)

@@ -19,6 +19,7 @@ from fakeservers.mailstore import Message
 __all__ = ["body_texts", "decoded", "field_texts", "finder", "header_text", "part_text", "sent_day", "sent_moment"]
 
 _EPOCH = date(1970, 1, 1)
+_LONGEST_DECODED = 20_000
 _WORDS = re.compile(r"\w+")
 _ENCODED = re.compile(rb"content-transfer-encoding[ \t]*:[ \t\r\n]*(?:base64|quoted-printable)", re.IGNORECASE)
 
@@ -41,9 +42,10 @@ def _header(message: Message) -> bytes:
 
 
 def decoded(value: bytes) -> str:
-    """A header value with its encoded words (RFC 2047) as text; one that cannot be decoded stays as it is."""
+    """A header value with its encoded words (RFC 2047) as text; one that cannot be decoded stays as it is, and so does
+    one so long that nobody means it to be read: the time to decode it grows with its square."""
     text = value.decode("utf-8", "replace")
-    if "=?" not in text:
+    if "=?" not in text or len(text) > _LONGEST_DECODED:
         return text
     try:
         parts = decode_header(text)

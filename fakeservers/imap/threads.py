@@ -50,6 +50,8 @@ class Node:
         self.children.append(child)
 
     def is_under(self, other: Node) -> bool:
+        if not other.children:
+            return self is other
         node: Node | None = self
         while node is not None:
             if node is other:

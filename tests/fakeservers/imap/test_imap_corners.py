@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from imap_dialogue import ALICE, Server
 
@@ -125,3 +127,29 @@ def test_a_search_that_is_no_search_leaves_what_was_saved() -> None:
     assert session.data("FETCH $ UID") == ["* 2 FETCH (UID 2)", "* 3 FETCH (UID 3)"]
     assert session.tagged("SEARCH RETURN (SAVE) CHARSET X-NONE ALL").startswith("NO [BADCHARSET")
     assert session.data("FETCH $ UID") == []
+
+
+HOSTILE = {
+    "boundaries": b'Content-Type: multipart/mixed; boundary="-"\r\n\r\n' + b"-" * 2_000_000,
+    "lines that nearly are boundaries": b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"\r\n--bx" * 100_000,
+    "encoded words": b"Subject: " + b"=?utf-8?q?a?= " * 100_000 + b"\r\n\r\nx",
+    "replies": b"Subject: " + b"Re: " * 400_000 + b"\r\n\r\nx",
+    "list names": b"Subject: " + b"[x]" * 400_000 + b"\r\n\r\nx",
+    "forwards": b"Subject: " + b"[fwd: " * 60_000 + b"a" + b"]" * 60_000 + b"\r\n\r\nx",
+    "references": b"References: " + b"".join(b"<%d@b> " % number for number in range(50_000)) + b"\r\n\r\nx",
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_no_message_keeps_the_server_busy(content: bytes) -> None:
+    """One loop serves all: what a message costs may grow with its length, not with the square of it."""
+    server = Server()
+    server.fill(content)
+    session = server.login("INBOX")
+    start = time.process_time()
+    for command in (
+        "FETCH 1 (ENVELOPE BODYSTRUCTURE PREVIEW BODY.PEEK[1.1] BINARY.SIZE[1])", "SEARCH SUBJECT zz",
+        "SORT (SUBJECT) UTF-8 ALL", "THREAD REFERENCES UTF-8 ALL", "THREAD ORDEREDSUBJECT UTF-8 ALL",
+    ):  # fmt: skip
+        assert session.ok(command)
+    assert time.process_time() - start < 8

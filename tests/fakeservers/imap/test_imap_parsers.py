@@ -13,7 +13,7 @@ from fakeservers.imap.cursor import BadSyntaxError, Cursor
 from fakeservers.imap.envelope import envelope
 from fakeservers.imap.fragmenter import Fragmenter, LineTooLongError, announced
 from fakeservers.imap.headers import body_start, select_fields
-from fakeservers.imap.listmatch import _matches, matcher
+from fakeservers.imap.listmatch import matcher
 from fakeservers.imap.mime import parse
 from fakeservers.mailstore import Mailbox, Message
 
@@ -173,13 +173,31 @@ def test_skipped_octets_are_not_kept() -> None:
 # --- patterns
 
 
+def matches(pattern: str, name: str) -> bool:
+    """As RFC 3501 6.3.8 puts it: "*" matches zero or more characters, "%" too but no hierarchy delimiter."""
+    if not pattern:
+        return not name
+    if pattern[0] in "*%":
+        crosses = bool(name) and (pattern[0] == "*" or name[0] != "/")
+        return matches(pattern[1:], name) or (crosses and matches(pattern, name[1:]))
+    return name[:1] == pattern[0] and matches(pattern[1:], name[1:])
+
+
 @given(st.text("ab/%*", max_size=8), st.text("ab/", max_size=8))
-def test_both_matchers_agree(pattern: str, name: str) -> None:
-    assert matcher(pattern.encode(), b"/")(name.encode()) == _matches(pattern.encode(), name.encode(), b"/")
+def test_patterns_match_as_the_rfc_says(pattern: str, name: str) -> None:
+    assert matcher(pattern.encode(), b"/")(name.encode()) == matches(pattern, name)
+
+
+@pytest.mark.parametrize("pattern", ["inbox", "In%", "*x", "i*n*b*X", "%n%o%x"])
+def test_inbox_matches_in_any_case(pattern: str) -> None:
+    assert matcher(pattern.encode(), b"/")(b"INBOX")
+    assert not matcher(pattern.encode(), b"/")(b"OUTBOx/")
 
 
 def test_many_wildcards_take_no_time() -> None:
     assert not matcher(b"a*" * 200 + b"c", b"/")(b"a" * 1000)
+    patterns = [matcher(b"*a" * wildcards + b"b", b"/") for wildcards in range(30)]
+    assert not any(test(b"a" * 300) for test in patterns)
 
 
 # --- addresses
