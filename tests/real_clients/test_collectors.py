@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import poplib
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from round_trip import MAIL, PLAIN, Account, body_of, which
 
 Program = Callable[..., bytes]
+Running = Callable[..., Any]
 SECURITY = pytest.mark.parametrize("security", ["starttls", "implicit"])
 EXPECTED = sorted(map(body_of, (MAIL, PLAIN)))
 
@@ -66,62 +69,88 @@ def test_curl(account: Account, program: Program, security: str) -> None:
     assert account.mail() == [PLAIN]
 
 
+FETCHMAIL = "-f", "fetchmailrc", "--pidfile", "pid", "--nodetach", "--nosyslog", "--invisible"
+
+
+def fetchmailrc(account: Account, folder: Path, protocol: str, security: str, *words: str) -> Path:
+    """Writes fetchmail's configuration; returns the Maildir that it fills."""
+    _, port = account.service(protocol, security)
+    maildir = made(folder / "mail")
+    tls = "ssl" if security == "implicit" else "sslproto 'tls1.2+'"
+    rc = folder / "fetchmailrc"
+    rc.touch(0o600)
+    rc.write_text(
+        f"poll localhost protocol {protocol} service {port} {'uidl' if protocol == 'pop3' else ''}\n"
+        f"user '{account.user}' there with password '{account.password}'\n{tls} sslcertck {' '.join(words)}\n"
+        f"sslcertfile '{account.ca_file}' pass8bits keep mda \"sh -c 'cat > {maildir}/new/$$'\"\n",
+        encoding="utf-8",
+    )
+    return maildir
+
+
 @SECURITY
 @pytest.mark.parametrize("protocol", ["pop3", "imap"])
 def test_fetchmail(account: Account, program: Program, tmp_path: Path, protocol: str, security: str) -> None:
-    _, port = account.service(protocol, security)
     account.deliver(MAIL, PLAIN)
-    maildir = made(tmp_path / "mail")
-    tls = "ssl" if security == "implicit" else "sslproto 'tls1.2+'"
-    rc = tmp_path / "fetchmailrc"
-    rc.write_text(
-        f"poll localhost protocol {protocol} service {port} {'uidl' if protocol == 'pop3' else ''}\n"
-        f"user '{account.user}' there with password '{account.password}'\n{tls} sslcertck\n"
-        f"sslcertfile '{account.ca_file}' pass8bits fetchall keep mda \"sh -c 'cat > {maildir}/new/$$'\"\n",
-        encoding="utf-8",
-    )  # fmt: skip
-    rc.chmod(0o600)
-
-    def fetchmail(*options: str) -> None:
-        program(
-            "fetchmail", "-f", "fetchmailrc", "--pidfile", "pid", "--nodetach", "--nosyslog", "--invisible", *options
-        )
-
-    fetchmail()
+    maildir = fetchmailrc(account, tmp_path, protocol, security, "fetchall")
+    program("fetchmail", *FETCHMAIL)
     assert delivered(maildir) == EXPECTED
     assert len(account.mail()) == 2
-    fetchmail("--nokeep")
+    program("fetchmail", *FETCHMAIL, "--nokeep")
     assert account.mail() == []
+
+
+@SECURITY
+def test_fetchmail_idles(account: Account, running: Running, tmp_path: Path, security: str) -> None:
+    """Mail comes an hour before it would look of itself."""
+    account.deliver(MAIL)
+    maildir = fetchmailrc(account, tmp_path, "imap", security, "idle")
+    with running("fetchmail", *FETCHMAIL, "--daemon", "3600") as wait:
+        wait(lambda: len(delivered(maildir)) == 1)
+        account.deliver(PLAIN)
+        wait(lambda: delivered(maildir) == EXPECTED)
+
+
+GETMAIL = "--getmaildir", ".", "--rcfile", "getmailrc"
+
+
+def getmailrc(account: Account, folder: Path, protocol: str, *, delete: bool = False) -> None:
+    """getmail6 has neither STARTTLS nor STLS."""
+    _, port = account.service(protocol.lower(), "implicit")
+    (folder / "getmailrc").write_text(
+        f"[retriever]\ntype = Simple{protocol}SSLRetriever\nserver = localhost\nport = {port}\n"
+        f"username = {account.user}\npassword = {account.password}\nca_certs = {account.ca_file}\n"
+        f"[destination]\ntype = MDA_external\npath = {which('sh')}\n"
+        f"arguments = ('-c', 'cat > {folder}/mail/new/$$')\nunixfrom = false\nallow_root_commands = true\n"
+        f"[options]\nread_all = false\ndelivered_to = false\nreceived = false\ndelete = {delete}\n",
+        encoding="utf-8",
+    )
 
 
 @pytest.mark.parametrize("protocol", ["POP3", "IMAP"])
 def test_getmail(account: Account, program: Program, tmp_path: Path, protocol: str) -> None:
-    """It has no STARTTLS and no STLS."""
-    _, port = account.service(protocol.lower(), "implicit")
     account.deliver(MAIL, PLAIN)
     maildir = made(tmp_path / "mail")
-    rc = tmp_path / "getmailrc"
-    text = (
-        f"[retriever]\ntype = Simple{protocol}SSLRetriever\nserver = localhost\nport = {port}\n"
-        f"username = {account.user}\npassword = {account.password}\nca_certs = {account.ca_file}\n"
-        f"[destination]\ntype = MDA_external\npath = {which('sh')}\n"
-        f"arguments = ('-c', 'cat > {maildir}/new/$$')\nunixfrom = false\nallow_root_commands = true\n"
-        "[options]\nread_all = false\ndelivered_to = false\nreceived = false\n"
-    )  # fmt: skip
-    rc.write_text(text + "delete = false\n", encoding="utf-8")
-
-    def getmail() -> None:
-        program("getmail", "--getmaildir", str(tmp_path), "--rcfile", str(rc))
-
-    getmail()
+    getmailrc(account, tmp_path, protocol)
+    program("getmail", *GETMAIL)
     assert delivered(maildir) == EXPECTED
-    getmail()
+    program("getmail", *GETMAIL)
     assert len(delivered(maildir)) == 2, "what was read once came again"
-    rc.write_text(text + "delete = true\n", encoding="utf-8")
+    getmailrc(account, tmp_path, protocol, delete=True)
     account.deliver(PLAIN.replace(b"two", b"three"))
-    getmail()
+    program("getmail", *GETMAIL)
     assert len(delivered(maildir)) == 3
     assert account.mail() == []
+
+
+def test_getmail_idles(account: Account, running: Running, tmp_path: Path) -> None:
+    account.deliver(MAIL)
+    maildir = made(tmp_path / "mail")
+    getmailrc(account, tmp_path, "IMAP")
+    with running("getmail", *GETMAIL, "--idle=INBOX", stop=signal.SIGINT) as wait:
+        wait(lambda: len(delivered(maildir)) == 1)
+        account.deliver(PLAIN)
+        wait(lambda: delivered(maildir) == EXPECTED)
 
 
 @SECURITY

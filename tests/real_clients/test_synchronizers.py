@@ -5,15 +5,19 @@ mbsync has no IDLE, and neither moves: they copy and delete. What they search fo
 
 from __future__ import annotations
 
+import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
-from round_trip import MAIL, PLAIN, WIRE_NAME, Account, subject_of, which
+from round_trip import MAIL, NAME, PLAIN, WIRE_NAME, Account, subject_of, which
 
 Program = Callable[..., bytes]
+FRESH, WIRE_FRESH = "Früher", "Fr&APw-her"
 THIRD = PLAIN.replace(b"Second", b"Third").replace(b"trip-2", b"trip-3")
 pytestmark = pytest.mark.parametrize("security", ["starttls", "implicit"])
 
@@ -36,7 +40,7 @@ def crlf(text: bytes) -> bytes:
     return text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
-def both_ways(account: Account, near: Path, sync: Callable[[], None], name: str) -> None:
+def both_ways(account: Account, near: Path, sync: Callable[[], None], name: str, fresh: str) -> None:
     """Mail, flags, deletions and mailboxes go from here to there and from there to here."""
     account.deliver(MAIL, PLAIN, flags="\\Flagged")
     with account.look() as client:
@@ -53,11 +57,11 @@ def both_ways(account: Account, near: Path, sync: Callable[[], None], name: str)
     read.rename(near / "INBOX" / "cur" / (read.name.partition(":2,")[0] + ":2,FS"))
     with_subject(near / "INBOX", "Second").unlink()
     (near / "INBOX" / "new" / "1700000000.1.here").write_bytes(b"Subject: From here\n\nhere\n")
-    (folder(near, "Fresh") / "new" / "1700000000.2.here").write_bytes(b"Subject: Fresh\n\nfresh\n")
+    (folder(near, fresh) / "new" / "1700000000.2.here").write_bytes(b"Subject: Fresh\n\nfresh\n")
     sync()
     assert sorted(map(subject_of, account.mail())) == ["=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "From here"]
     assert {"\\Seen", "\\Flagged"} <= account.flags()[0]
-    assert [subject_of(message) for message in account.mail("Fresh")] == ["Fresh"]
+    assert [subject_of(message) for message in account.mail(f'"{WIRE_FRESH}"')] == ["Fresh"]
     # There: one is answered, one goes.
     with account.look() as client:
         client.store("1", "+FLAGS", "(\\Answered)")
@@ -72,12 +76,14 @@ def test_mbsync(account: Account, program: Program, tmp_path: Path, security: st
     _, port = account.service("imap", security)
     near = tmp_path / "mail"
     near.mkdir()
+    (tmp_path / "state").mkdir()
     (tmp_path / "mbsyncrc").write_text(
-        f"IMAPAccount there\nHost localhost\nPort {port}\nUser {account.user}\nPass {account.password}\n"
+        f"FSync no\n\nIMAPAccount there\nHost localhost\nPort {port}\nUser {account.user}\nPass {account.password}\n"
         f"SSLType {'IMAPS' if security == 'implicit' else 'STARTTLS'}\nCertificateFile {account.ca_file}\n\n"
         "IMAPStore there\nAccount there\n\n"
         f"MaildirStore here\nPath {near}/\nInbox {near}/INBOX\nSubFolders Verbatim\n\n"
-        "Channel all\nFar :there:\nNear :here:\nPatterns *\nCreate Both\nExpunge Both\nRemove None\nSyncState *\n",
+        "Channel all\nFar :there:\nNear :here:\nPatterns *\nCreate Both\nExpunge Both\nRemove Both\n"
+        f"SyncState {tmp_path}/state/\n",
         encoding="utf-8",
     )
 
@@ -85,7 +91,14 @@ def test_mbsync(account: Account, program: Program, tmp_path: Path, security: st
         program("mbsync", "-c", "mbsyncrc", "-a")
 
     # It takes names as they are: a Maildir's must be in modified UTF-7.
-    both_ways(account, near, sync, WIRE_NAME)
+    both_ways(account, near, sync, WIRE_NAME, WIRE_FRESH)
+    # A mailbox goes once it is empty.
+    for file in files(near / WIRE_FRESH):
+        file.unlink()
+    sync()
+    shutil.rmtree(near / WIRE_FRESH)
+    sync()
+    assert account.mailboxes() == {"INBOX", WIRE_NAME}
     # Raw UTF-8 is no name for a mailbox; the others are synchronized all the same.
     folder(near, "Entwürfe")
     (near / "INBOX" / "new" / "1700000000.3.here").write_bytes(b"Subject: Later\n\nlater\n")
@@ -101,9 +114,12 @@ TLS12 = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nMaxP
 the session tickets there, and now and then it never leaves the client (docs/findings.md); TLS 1.2 sends none then."""
 
 
+Environment = dict[str, str]
+
+
 @pytest.fixture
-def offlineimap(account: Account, program: Program, tmp_path: Path, security: str) -> Callable[[str], None]:
-    """Synchronizes `tmp_path/mail`, with the CA file that is given."""
+def offlineimap(account: Account, tmp_path: Path, security: str) -> Callable[..., Environment]:
+    """Writes its configuration, with the CA file that is given, to keep `tmp_path/mail`; returns its environment."""
     _, port = account.service("imap", security)
     tls = "ssl = yes\nstarttls = no" if security == "implicit" else "ssl = no\nstarttls = yes"
     environment = {"LC_ALL": "C.UTF-8"}
@@ -111,34 +127,58 @@ def offlineimap(account: Account, program: Program, tmp_path: Path, security: st
         (tmp_path / "openssl.cnf").write_text(TLS12, encoding="utf-8")
         environment["OPENSSL_CONF"] = str(tmp_path / "openssl.cnf")
 
-    def run(ca_file: str) -> None:
+    def configure(ca_file: str = account.ca_file, all_of_it: str = "", there: str = "") -> Environment:
         (tmp_path / "offlineimaprc").write_text(
             f"[general]\naccounts = all\nmetadata = {tmp_path}/state\nui = quiet\nfsync = no\n"
-            "[Account all]\nlocalrepository = here\nremoterepository = there\nutf8foldernames = yes\n"
+            f"[Account all]\nlocalrepository = here\nremoterepository = there\nutf8foldernames = yes\n{all_of_it}"
             f"[Repository here]\ntype = Maildir\nlocalfolders = {tmp_path}/mail\nsep = /\n"
             f"[Repository there]\ntype = IMAP\nremotehost = localhost\nremoteport = {port}\n"
             f"remoteuser = {account.user}\nremotepass = {account.password}\n"
-            f"{tls}\nsslcacertfile = {ca_file}\nauth_mechanisms = PLAIN, LOGIN\n",
+            f"{tls}\nsslcacertfile = {ca_file}\nauth_mechanisms = PLAIN, LOGIN\n{there}",
             encoding="utf-8",
         )
-        program("offlineimap", "-c", "offlineimaprc", "-o", env=environment)
+        return environment
 
-    return run
+    return configure
 
 
-def test_offlineimap(account: Account, offlineimap: Callable[[str], None], tmp_path: Path) -> None:
-    both_ways(account, tmp_path / "mail", lambda: offlineimap(account.ca_file), "Entwürfe & 日本")
+def test_offlineimap(
+    account: Account, offlineimap: Callable[..., Environment], program: Program, tmp_path: Path
+) -> None:
+    environment = offlineimap()
+
+    def run(*options: str) -> None:
+        program("offlineimap", "-c", "offlineimaprc", *options, env=environment)
+
+    both_ways(account, tmp_path / "mail", lambda: run("-o"), NAME, FRESH)
+    run("--delete-folder", FRESH)
+    assert account.mailboxes() == {"INBOX", WIRE_NAME}
+
+
+def test_offlineimap_idles(
+    account: Account, offlineimap: Callable[..., Environment], running: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Mail comes an hour before it would look of itself."""
+    account.deliver(PLAIN)
+    near = tmp_path / "mail" / "INBOX"
+    environment = offlineimap(all_of_it="autorefresh = 60\n", there="idlefolders = ['INBOX']\n")
+    # Asked to stop, it takes ten seconds.
+    with running("offlineimap", "-c", "offlineimaprc", env=environment, stop=signal.SIGKILL) as wait:
+        wait(lambda: near.is_dir() and len(files(near)) == 1)
+        account.deliver(THIRD)
+        wait(lambda: len(files(near)) == 2)
 
 
 def test_offlineimap_trusts_anybody_behind_starttls(
-    offlineimap: Callable[[str], None], account: Account, tmp_path: Path, security: str
+    account: Account, offlineimap: Callable[..., Environment], program: Program, tmp_path: Path, security: str
 ) -> None:
     """A finding of docs/findings.md: the CA file is for implicit TLS alone."""
     account.deliver(PLAIN)
     trustme.CA().cert_pem.write_to_path(tmp_path / "strangers.pem")
+    environment = offlineimap(str(tmp_path / "strangers.pem"))
     if security == "implicit":
         with pytest.raises(AssertionError, match=r"(?i)certificate"):
-            offlineimap(str(tmp_path / "strangers.pem"))
+            program("offlineimap", "-c", "offlineimaprc", "-o", env=environment)
     else:
-        offlineimap(str(tmp_path / "strangers.pem"))
+        program("offlineimap", "-c", "offlineimaprc", "-o", env=environment)
         assert len(files(tmp_path / "mail" / "INBOX")) == 1
