@@ -12,12 +12,13 @@ import business
 import hostile
 import incoming
 import outgoing
+import outside
 import reading
 import retrying
 import trusting
 from registry import MUTANTS
 
-PARTS = (outgoing, incoming, business, hostile, reading, retrying, trusting)
+PARTS = (outgoing, incoming, business, hostile, reading, retrying, trusting, outside)
 
 
 def listing() -> str:
