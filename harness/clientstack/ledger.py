@@ -104,7 +104,7 @@ class Ledger:
                 return Entry(old["id"], unique_id, state, digest)
             # One that was left on the server before begins anew.
             place = (self._account, validity, unique_id)
-            again = "FROM incoming WHERE account = ? AND validity = ? AND unique_id = ?"
+            again = f"FROM incoming WHERE account = ? AND validity = ? AND unique_id = ? AND digest GLOB '{_LEFT}*'"
             db.execute(f"DELETE FROM findings WHERE incoming IN (SELECT id {again})", place)
             db.execute(f"DELETE {again}", place)
             cursor = db.execute(

@@ -143,10 +143,8 @@ def split_host(text: str) -> tuple[str, int | None]:
             raise MailError("config", f"host: {number!r} after the comma is not a port from 1 to 65535")
         port = int(number)
     if host.count(":") == 1:
-        name, _, port = host.partition(":")
-        raise MailError(
-            "config", f"host: {host!r} has a colon: write {name},{port or 'PORT'}, or the port as a setting"
-        )
+        better = host.replace(":", ",")
+        raise MailError("config", f"host: {host!r} has a colon: write {better}, or the port as a setting of its own")
     if not host or re.search(r"[\s/@\[\]<>\"\x00-\x1f]", host):
         raise MailError("config", f"host: {host!r} is not a host name or address")
     return host, port

@@ -11,7 +11,7 @@ from outgoing_settings import account_with
 from patching import instead
 from registry import mutant
 
-from harness.clientstack import compose, outbox, smtp
+from harness.clientstack import compose, delivery, outbox, smtp
 from harness.clientstack.compose import Address
 from harness.clientstack.outbox import Outbox
 from harness.clientstack.smtp import SmtpSession
@@ -183,10 +183,12 @@ def ignores_the_bounce_address() -> None:
 def checks_no_addresses() -> None:
     """Whatever is given as an address goes into the command."""
 
-    @instead(outbox, "parse_address")
-    def parse_address(original: Any, text: str) -> Address:
-        local, _, domain = text.rpartition("@")
-        return Address(local, domain)
+    for module in (outbox, delivery):
+
+        @instead(module, "parse_address")
+        def parse_address(original: Any, text: str) -> Address:
+            local, _, domain = text.rpartition("@")
+            return Address(local, domain)
 
 
 @mutant

@@ -11,7 +11,7 @@ from outgoing_batch import outcomes_of_a_message
 from patching import instead
 from registry import mutant
 
-from harness.clientstack import checks, delivery, replies, settings
+from harness.clientstack import checks, delivery, replies, section, settings
 from harness.clientstack.errors import MailError
 from harness.clientstack.outbox import Outbox
 from harness.clientstack.queue import Queue
@@ -188,7 +188,7 @@ def shares_limits_among_accounts() -> None:
 def ignores_the_port_behind_the_comma() -> None:
     """`host,port` means host, and the port of the other setting."""
 
-    @instead(settings, "split_host")
+    @instead(section, "split_host")
     def split_host(original: Any, text: str) -> Any:
         return original(text)[0], None
 
