@@ -166,7 +166,7 @@ def play(path: Path) -> None:
 
     Lines before the first of these are settings: `profile:`, `offers:` capabilities, `message:` an RFC 5322 file,
     `mailbox:`, `rule:` in JSON, `covers:` capabilities. In an `S:` line `<<...>>` holds a regular expression. Raises
-    AssertionError with the trace's line.
+    AssertionError with the trace's line. A STARTTLS that is accepted is followed by the handshake.
     """
     settings: dict[str, list[str]] = {}
     steps: list[tuple[int, str, str, str]] = []
@@ -200,6 +200,9 @@ def play(path: Path) -> None:
         if who == "C":
             assert not waiting, f"{where}: the server said more: {waiting}"
             waiting += lines(session.send(text + "\r\n"))
+            if session.began_tls and session.connection.tls is None:
+                session.connection.tls = TLS
+                assert not session.session.tls_started(TLS)
             continue
         waiting += session.stirred()
         assert waiting, f"{where}: the server said nothing, expected {text}"

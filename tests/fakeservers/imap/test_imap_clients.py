@@ -60,11 +60,14 @@ def test_imaplib(host: FakeMailHost, security: str) -> None:
         assert client.delete("Entw&APw-rfe")[0] == "OK"
 
 
-@pytest.mark.parametrize("mechanism", ["CRAM-MD5", "PLAIN"])
+@pytest.mark.parametrize("mechanism", ["CRAM-MD5", "PLAIN", "LOGIN"])
 def test_imaplib_authenticate(host: FakeMailHost, mechanism: str) -> None:
     with connected(host, "implicit") as client:
         if mechanism == "CRAM-MD5":
             client.login_cram_md5("alice@example.test", "secret")
+        elif mechanism == "LOGIN":
+            answers = {b"Username:": b"alice@example.test", b"Password:": b"secret"}
+            client.authenticate("LOGIN", answers.get)
         else:
             client.authenticate("PLAIN", lambda challenge: b"\0alice@example.test\0secret")
         assert client.state == "AUTH"
@@ -94,6 +97,36 @@ def test_imapclient(host: FakeMailHost) -> None:
         client.move([1], "Entwürfe/Neu")
         assert client.search() == []
         assert client.folder_status("Entwürfe/Neu", ["MESSAGES"]) == {b"MESSAGES": 1}
+
+
+def test_imapclient_uses_extensions(host: FakeMailHost) -> None:
+    with login(host) as client:
+        assert client.id_({"name": "imapclient"}) is not None
+        assert client.namespace().personal == (("", "/"),)
+        assert client.enable("CONDSTORE") == [b"CONDSTORE"]
+        assert client.get_quota_root("INBOX")[0].quota_roots == [""]
+        client.create_folder("a/b")
+        assert b"\\HasChildren" in next(flags for flags, _, name in client.list_folders() if name == "a")
+        for subject in (b"two", b"one", b"Re: two"):
+            client.append("INBOX", b"Subject: %b\r\n\r\n" % subject)
+        client.select_folder("INBOX")
+        assert client.sort(["SUBJECT"]) == [2, 1, 3]
+        assert client.thread("ORDEREDSUBJECT") == ((1, 3), (2,)) or client.thread("ORDEREDSUBJECT") == ((1, (3,)), (2,))
+        assert client.thread("REFERENCES")
+        client.unselect_folder()
+        with pytest.raises(IMAPClient.Error):
+            client.search()
+
+
+def test_imaplib_reads_rights_and_speaks_utf8(host: FakeMailHost) -> None:
+    with connected(host, "implicit") as client:
+        client.login("alice@example.test", "secret")
+        assert client.myrights("INBOX")[1] == [b"INBOX lrswipktea"]
+        assert client.getacl("INBOX")[1] == [b"INBOX alice@example.test lrswipktea"]
+        assert client.enable("UTF8=ACCEPT")[0] == "OK"
+        assert client.create('"Entwürfe"')[0] == "OK"
+        assert client.select('"Entwürfe"') == ("OK", [b"0"])
+        assert '(\\HasNoChildren) "/" "Entwürfe"'.encode() in client.list()[1]
 
 
 def test_one_client_idles_while_another_appends(host: FakeMailHost) -> None:

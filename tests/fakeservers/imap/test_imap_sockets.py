@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fakeservers import FakeMailHost
 from fakeservers.mailstore import Message
@@ -69,6 +71,33 @@ def test_both_directions_are_deflate_after_compress(host: FakeMailHost) -> None:
         # Many commands in few octets: they are unpacked piece by piece.
         client.tell(b"".join(b"n%d NOOP\r\n" % number for number in range(3_000)) + b"g CHECK\r\n")
         assert client.until(b"g OK").count(b"NOOP completed") == 3_000
+
+
+COMMANDS = st.lists(
+    st.sampled_from([b"NOOP", b"SELECT INBOX", b"FETCH 1 BODY.PEEK[]", b'LIST "" *', b"SEARCH ALL", b"?"])
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(COMMANDS, st.lists(st.integers(1, 40), max_size=10))
+def test_any_dialogue_is_the_same_when_it_is_deflated(commands: list[bytes], cuts: list[int]) -> None:
+    """RFC 4978 3: whatever is said, and however it is cut."""
+    with FakeMailHost("generic", services=["imap"]) as one, FakeMailHost("generic", services=["imap"]) as other:
+        fill(one, 1, 5_000)
+        fill(other, 1, 5_000)
+        plain, packed = Client(one), Client(other)
+        with plain.socket, packed.socket:
+            packed.tell(b"c COMPRESS DEFLATE\r\n")
+            packed.until(b"c OK")
+            packed.compressed = True
+            sent = b"".join(b"x %b\r\n" % command for command in commands) + b"last NOOP\r\n"
+            plain.tell(sent)
+            expected = plain.until(b"last OK")
+            for cut in cuts:
+                packed.tell(sent[:cut])
+                sent = sent[cut:]
+            packed.tell(sent)
+            assert packed.until(b"last OK") == expected
 
 
 def test_what_is_no_deflate_ends_the_connection(host: FakeMailHost) -> None:

@@ -46,6 +46,7 @@ def connect(host: FakeMailHost, security: str) -> poplib.POP3:
 def test_a_round_trip(host: FakeMailHost, security: str, login: str) -> None:
     client = connect(host, security)
     assert ("STLS" in client.capa()) == (security == "clear")
+    assert client.capa()["IMPLEMENTATION"] == ["mailrig"]
     if login == "user":
         client.user(ALICE)
         client.pass_("secret")
