@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -66,12 +65,12 @@ def program(tmp_path: Path) -> Callable[..., bytes]:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Callable[..., contextlib.AbstractContextManager[Callable[[Callable[[], bool]], None]]]:
-    """Like `program`, for one that runs until it is stopped, which it is when the block ends. What the block gets waits
+    """Like `program`, for one that runs until it is killed, which it is when the block ends. What the block gets waits
     until something is true."""
 
     @contextlib.contextmanager
     def run(
-        name: str, *arguments: str, stop: int = signal.SIGTERM, env: dict[str, str] | None = None
+        name: str, *arguments: str, env: dict[str, str] | None = None
     ) -> Iterator[Callable[[Callable[[], bool]], None]]:
         with (tmp_path / "said").open("wb") as said, subprocess.Popen(
             [which(name), *arguments], stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=tmp_path,
@@ -89,12 +88,8 @@ def running(tmp_path: Path) -> Callable[..., contextlib.AbstractContextManager[C
             try:
                 yield wait
             finally:
-                process.send_signal(stop)
-                try:
-                    process.wait(20)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    raise
+                # Asked kindly, some take ten seconds, and getmail may not listen.
+                process.kill()
 
     return run
 

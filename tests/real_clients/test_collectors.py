@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import poplib
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,7 +146,7 @@ def test_getmail_idles(account: Account, running: Running, tmp_path: Path) -> No
     account.deliver(MAIL)
     maildir = made(tmp_path / "mail")
     getmailrc(account, tmp_path, "IMAP")
-    with running("getmail", *GETMAIL, "--idle=INBOX", stop=signal.SIGINT) as wait:
+    with running("getmail", *GETMAIL, "--idle=INBOX") as wait:
         wait(lambda: len(delivered(maildir)) == 1)
         account.deliver(PLAIN)
         wait(lambda: delivered(maildir) == EXPECTED)

@@ -6,7 +6,6 @@ mbsync has no IDLE, and neither moves: they copy and delete. What they search fo
 from __future__ import annotations
 
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -162,8 +161,7 @@ def test_offlineimap_idles(
     account.deliver(PLAIN)
     near = tmp_path / "mail" / "INBOX"
     environment = offlineimap(all_of_it="autorefresh = 60\n", there="idlefolders = ['INBOX']\n")
-    # Asked to stop, it takes ten seconds.
-    with running("offlineimap", "-c", "offlineimaprc", env=environment, stop=signal.SIGKILL) as wait:
+    with running("offlineimap", "-c", "offlineimaprc", env=environment) as wait:
         wait(lambda: near.is_dir() and len(files(near)) == 1)
         account.deliver(THIRD)
         wait(lambda: len(files(near)) == 2)
