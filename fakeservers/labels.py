@@ -1,7 +1,8 @@
 """Gmail's mail store: a message lies in All Mail, Trash or Spam; every other mailbox is a label that it may have.
 
 The mailboxes stay what they are to IMAP and POP3, each with its own UIDs. This module watches them and keeps the copies
-of one message together: `object_id` is the same for all of them, and so are their flags.
+of one message together: `object_id` is the same for all of them, and so are their flags. New mail waits to be put
+under its labels until somebody looks at the account's mailboxes, or changes one.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Labels:
         self._places: dict[int, dict[Mailbox, Message]] = {}
         self._threads: dict[int, int] = {}
         self._working = False
+        self._waiting: list[tuple[Mailbox, Message]] = []
 
     def attach(self, mailbox: Mailbox) -> None:
         """Watch a new mailbox. Messages leave All Mail only by going to Trash or Spam."""
@@ -41,7 +43,7 @@ class Labels:
     def adopt(self) -> None:
         """Take over mailboxes that were filled unwatched: equal messages received at one time are one."""
         ids: dict[tuple[float, bytes, int], int] = {}
-        for mailbox in self._account.mailboxes.values():
+        for mailbox in self._account.boxes.values():
             seen: dict[tuple[float, bytes], int] = {}
             for message in mailbox.messages:
                 key = (message.received, message.content)
@@ -53,12 +55,14 @@ class Labels:
 
     def having(self, message: Message) -> list[Mailbox]:
         """The mailboxes where a message is."""
-        there = self._account.mailboxes
+        self.settle()
+        there = self._account.boxes
         places = self._places.get(message.object_id, {})
         return [mailbox for mailbox in places if there.get(mailbox.name) is mailbox]
 
     def copy_in(self, mailbox: Mailbox, message: Message) -> Message | None:
         """The same message in another mailbox: it cannot be there twice."""
+        self.settle()
         return self._places.get(message.object_id, {}).get(mailbox) if message.object_id else None
 
     def thread(self, key: int, message: Message) -> int:
@@ -78,7 +82,25 @@ class Labels:
             if copy is not None:
                 mailbox.expunge([copy])
 
+    def settle(self) -> None:
+        """Put the mail that waits under its labels."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for mailbox, message in waiting:
+                self._added(mailbox, message)
+
+    def _looked_at(self) -> bool:
+        """Somebody else watches a mailbox, and is to be told of new mail in it."""
+        for mailbox in self._account.boxes.values():  # noqa: SIM110 for every message: a generator takes twice as long
+            if len(mailbox.watchers) > 1:
+                return True
+        return False
+
     def _changed(self, mailbox: Mailbox, what: str, messages: list[Message]) -> None:
+        if what == "exists" and mailbox.name == "INBOX" and not self._looked_at():
+            self._waiting += [(mailbox, message) for message in messages]
+            return
+        self.settle()
         match what:
             case "exists":
                 for message in messages:
@@ -109,7 +131,7 @@ class Labels:
             if other is not mailbox and (removed or other.attributes & _REMOVED):
                 self._drop(other, places[other])
         if not removed:
-            self.label(message, (other for other in self._account.mailboxes.values() if other.permanent))
+            self.label(message, (other for other in self._account.boxes.values() if other.permanent))
         if "\\Flagged" in mailbox.attributes and "\\Flagged" not in message.flags:
             mailbox.set_flags([message], lambda flags: flags | {"\\Flagged"})
         elif "\\Flagged" in message.flags:
@@ -135,7 +157,7 @@ class Labels:
         for mailbox, copy in list(self._places.get(message.object_id, {}).items()):
             if copy is not message:
                 mailbox.set_flags([copy], lambda old: flags | (old & _OWN))
-        starred = [box for box in self._account.mailboxes.values() if "\\Flagged" in box.attributes]
+        starred = [box for box in self._account.boxes.values() if "\\Flagged" in box.attributes]
         places = self._places.get(message.object_id, {})
         if any(box.attributes & _REMOVED for box in places):
             return

@@ -246,7 +246,8 @@ class Account:
     password: str = field(repr=False)
     tokens: set[str] = field(default_factory=set, repr=False)
     properties: dict[str, object] = field(default_factory=dict)
-    mailboxes: dict[str, Mailbox] = field(default_factory=dict)
+    boxes: dict[str, Mailbox] = field(default_factory=dict)
+    """`mailboxes`, where new mail may not be under its labels yet."""
     delimiter: str = "/"
     tally: Tally = field(default_factory=Tally)
     sessions: dict[str, int] = field(default_factory=dict)
@@ -260,6 +261,12 @@ class Account:
     """Called when a mailbox was made, removed or renamed, or a subscription has changed."""
     labels: Labels | None = None
     """Mailboxes are labels, as Gmail has it; None: each holds messages of its own."""
+
+    @property
+    def mailboxes(self) -> dict[str, Mailbox]:
+        if self.labels is not None:
+            self.labels.settle()
+        return self.boxes
 
     @property
     def inbox(self) -> Mailbox:
@@ -342,7 +349,7 @@ class MailStore:
                 for message in mailbox.messages:
                     message.mailbox = name
             renamed[name] = mailbox
-        account.mailboxes = renamed
+        account.boxes = renamed
         account.tell()
 
     def renumber(self, account: Account, name: str) -> None:
@@ -377,9 +384,9 @@ class MailStore:
         """Put one message into each recipient's INBOX (kept apart for strangers); returns the copies."""
         received = self.clock.now()
         copies = []
-        for recipient in dict.fromkeys(address.casefold() for address in rcpt_to):
+        for recipient in dict.fromkeys([address.casefold() for address in rcpt_to]):
             account = self.accounts.get(recipient)
-            mailbox = account.inbox if account else self._stranger(recipient)
+            mailbox = account.boxes["INBOX"] if account else self._stranger(recipient)
             copies.append(
                 mailbox.add(Message(content, trace, mail_from, rcpt_to, received=received, parameters=parameters))
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
+from fakeservers.nearest import unknown
+
 __all__ = [
     "CERTIFICATE_DEFECTS", "HANDSHAKE_FAULTS", "POINTS", "STRICT", "STRICTNESS", "known_point", "known_strictness",
 ]  # fmt: skip
@@ -91,8 +93,6 @@ STRICT = ("bare-lf", "line-length", "ehlo", "order")
 
 def known_strictness(names: list[str]) -> list[str]:
     """`names`. Raises ValueError, naming what there is, for one that does not exist."""
-    from fakeservers.rules import unknown
-
     for name in names:
         if name not in STRICTNESS:
             raise ValueError(unknown("strictness", name, STRICTNESS))
@@ -101,7 +101,5 @@ def known_strictness(names: list[str]) -> list[str]:
 
 def known_point(point: str) -> None:
     """Raises ValueError, naming what there is, for a point (or a pattern like `smtp.*`) that matches none."""
-    from fakeservers.rules import unknown
-
     if not any(fnmatchcase(each, point) for each in POINTS):
         raise ValueError(unknown("point", point, POINTS))

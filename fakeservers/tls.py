@@ -76,6 +76,9 @@ class Tls:
 
     def read(self) -> bytes | None:
         """The next octets in clear, empty at the client's end, None where there are none yet. Raises ssl.SSLError."""
+        if not (self._incoming.pending or self._object.pending()):
+            # To be told so by an exception takes longer than to read a record.
+            return None
         try:
             return self._object.read(_RECORDS)
         except ssl.SSLWantReadError:

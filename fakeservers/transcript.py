@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -70,6 +70,7 @@ class Secrets:
         """Finds whether there is a form at all, in a fifth of the time of a search for each; made when it is needed."""
         self.clean: dict[bytes, bytes] = {}
         """Short lines seen that hold no secret, by themselves."""
+        self._clear: dict[bytes, bool] = {}
 
     def add(self, secret: str, *, user: str = "", kind: str = "password") -> None:
         """Know `secret`: raw, quoted as IMAP, JSON and URLs do, base64 at any alignment, in SASL messages."""
@@ -127,14 +128,20 @@ class Secrets:
                 found = found or kind
         return data, found
 
-    def clears(self, parts: Iterable[object]) -> bool:
-        """None of the octet strings among `parts` holds a secret."""
-        return all(self.mask(part)[1] is None for part in parts if isinstance(part, bytes))
+    def clears(self, text: bytes) -> bool:
+        """There is no secret in a text of the server's own, which comes again and again."""
+        clear = self._clear.get(text)
+        if clear is None:
+            if len(self._clear) >= CLEAN_LINES:
+                self._clear.clear()
+            clear = self._clear[text] = self.mask(text)[1] is None
+        return clear
 
     def _sort(self) -> None:
         """The longest form first: a secret may be a part of another."""
         self._ordered = sorted([*self._forms.items(), *self._proofs], key=lambda item: -len(item[0]))
         self.clean.clear()
+        self._clear.clear()
 
 
 def _aligned(raw: bytes) -> set[bytes]:
@@ -253,20 +260,17 @@ class Transcript:
 
     def _bound(self, connection: int) -> None:
         """Forget the oldest entries that are beyond what is to be kept."""
-        flat = self._flat
-        while self._room < 0 and len(flat) > FIELDS:
-            self._drop()
+        flat, room = self._flat, self._room
+        popleft = flat.popleft
+        oldest = -1
         if connection > self._newest:
             self._newest = connection
             if self._keep_connections is not None:
                 oldest = connection - self._keep_connections
-                while flat[0][0] <= oldest:
-                    self._drop()
-
-    def _drop(self) -> None:
-        popleft = self._flat.popleft
-        popleft(), popleft(), popleft(), popleft()
-        self._room += len(popleft())
+        while (room < 0 and len(flat) > FIELDS) or flat[0][0] <= oldest:
+            popleft(), popleft(), popleft(), popleft()
+            room += len(popleft())
+        self._room = room
 
 
 def _entry(where: Where, what: What, now: float, elapsed: float, data: bytes) -> Entry:

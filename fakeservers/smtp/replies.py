@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fakeservers.actions import Send
 from fakeservers.points import STRICT
-from fakeservers.templates import placeholders, split
+from fakeservers.templates import split
 
 if TYPE_CHECKING:
     from fakeservers.profile import SmtpProfile
@@ -134,12 +134,36 @@ def is_auth(keyword: str) -> bool:
     return keyword[:4].upper() == "AUTH" and keyword[4:5] in ("", " ", "=")
 
 
+class Lasting(NamedTuple):
+    """A reply that holds the connection's ids, its client and the second, and nothing of a command: `form` as octets to
+    be formatted, the names in it, whether the second is among them, and all that is no name."""
+
+    form: bytes
+    names: tuple[str, ...]
+    timed: bool
+    literal: bytes
+
+
+_LASTING = {"client_ip", "sp", "unix_time"}
+
+
+def _lasting(text: str, ids: frozenset[str]) -> Lasting | None:
+    parts = pieces(text)
+    names = tuple(str(name) for name in parts[1::2])
+    if not (ids | _LASTING).issuperset(names):
+        return None
+    literals = [part for part in parts[::2] if isinstance(part, bytes)]
+    form = b"%b".join(part.replace(b"%", b"%%") for part in literals)
+    return Lasting(form, names, "unix_time" in names, b"\0".join(literals))
+
+
 class Replies:
     """The texts of one profile for one of its hosts. `usual` holds those without placeholders as they go to the wire,
-    but for the answers to mistakes, which are counted; `varying` the placeholders of each, less those that never change
-    within a connection; `checks` is what the profile minds, `mechanisms` what it offers."""
+    but for the answers to mistakes, which are counted; `lasting` those that stay as they are for a connection or a
+    second of it (`ids` are the placeholders that a connection has of its own); `checks` is what the profile minds,
+    `mechanisms` what it offers."""
 
-    __slots__ = ("_keywords", "checks", "mechanisms", "texts", "usual", "varying")
+    __slots__ = ("_keywords", "checks", "lasting", "mechanisms", "texts", "usual")
 
     def __init__(
         self,
@@ -147,6 +171,7 @@ class Replies:
         host: str,
         checks: frozenset[str] = frozenset(STRICT),
         mechanisms: tuple[str, ...] = (),
+        ids: frozenset[str] = frozenset(),
     ) -> None:
         self.checks = checks
         self.mechanisms = mechanisms
@@ -160,10 +185,10 @@ class Replies:
             for key, text in self.texts.items()
             if "{" not in text and key not in MISTAKES
         }
-        self.varying = {
-            key: frozenset(placeholders(text)) - {"client_ip", "sp"}
+        self.lasting = {
+            key: lasting
             for key, text in self.texts.items()
-            if key not in self.usual
+            if key not in self.usual and key not in MISTAKES and (lasting := _lasting(text, ids)) is not None
         }
 
     def keywords(self, profile: SmtpProfile, *, starttls: bool, auth: bool, tls: bool) -> tuple[str, ...]:

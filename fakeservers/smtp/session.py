@@ -174,7 +174,7 @@ class SmtpSession(Intake):
             self.consult("smtp.unknown", command=name.lower(), argument=argument)
             self.say("unknown" if name else "line")
         else:
-            if self._rules.concerns(verb.point, self.connection):
+            if self._rules.concerns(verb.point, self.connection, None if secret else argument):
                 self.consult(verb.point, **self.command_facts(name, argument))
             if (self.refused or self._shut or self._locked) and (refusal := self._refusal(verb)) is not None:
                 self.say(refusal)

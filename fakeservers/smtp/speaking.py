@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from fakeservers.actions import Action, End, Send
@@ -49,7 +50,7 @@ class Speaker:
         self.refused = False
         """A rule refuses this command."""
         self._rules = site.rules
-        self._replies = _replies(self.profile, self.host)
+        self._replies = _replies(self.profile, self.host, site.profile.variables)
         self.checks = self._replies.checks
         """What the server minds on this connection, see `fakeservers.points.STRICTNESS`."""
         self._effect: Effect | None = None
@@ -147,23 +148,27 @@ class Speaker:
             self.leave()
 
     def _make(self, key: str, values: dict[str, object]) -> Send:
-        """A reply with its placeholders filled; kept where they stay as they are for the whole connection, or for the
+        """A reply with its placeholders filled; kept where it stays as it is for the whole connection, or for the
         second that it names."""
-        varying = self._replies.varying.get(key, frozenset())
-        second = int(self.site.clock.now()) if "unix_time" in varying else 0
-        if second and self._timed is not None and self._timed[:2] == (key, second):
-            return self._timed[2]
-        reply = Send(self._words(key, values))
-        changing = varying - self.connection.variables.keys()
-        if not changing or changing == {"unix_time"}:
-            # What the server has made up itself is no secret; the text around it might hold one.
-            reply.clean = self.site.secrets.clears(pieces(self._replies.texts.get(key, key))[::2])
-            if changing:
-                self._timed = (key, second, reply)
-            elif key not in MISTAKES:
-                if self._fixed is None:
-                    self._fixed = {}
-                self._fixed[key] = reply
+        lasting = self._replies.lasting.get(key)
+        if lasting is None or values:
+            return Send(self._words(key, values))
+        form, names, timed, literal = lasting
+        second = 0
+        if timed:
+            second = int(self.site.clock.now())
+            if self._timed is not None and self._timed[:2] == (key, second):
+                return self._timed[2]
+        word = self.connection.word
+        said = form % (_octets(word(names[0])) if len(names) == 1 else tuple([_octets(word(name)) for name in names]))
+        # What the server has made up itself is no secret; the text around it might hold one.
+        reply = Send(said, None, None, False, False, self.site.secrets.clears(literal))
+        if timed:
+            self._timed = (key, second, reply)
+        elif self._fixed is None:
+            self._fixed = {key: reply}
+        else:
+            self._fixed[key] = reply
         return reply
 
     def say_bytes(self, answer: bytes, *, secret: bool = False) -> None:
@@ -205,7 +210,7 @@ class Speaker:
         return encode(lines, _LINE_ENDS[act.line_end])
 
     def _words(self, key: str, values: dict[str, object]) -> bytes:
-        """The reply's octets; values cannot bring line ends with them."""
+        """The reply's octets."""
         parts = list(pieces(self._replies.texts.get(key, key)))
         variables = self.connection.variables
         for place in range(1, len(parts), 2):
@@ -213,10 +218,7 @@ class Speaker:
             word = values.get(name) or variables.get(name) or self._word(name)
             if word is None and (word := self.connection.word(name)) is None:
                 word = f"{{{name}}}"
-            text = str(word)
-            if not text.isprintable():
-                text = " ".join(text.splitlines())
-            parts[place] = text.encode("utf-8", "surrogateescape")
+            parts[place] = _octets(word)
         return b"".join(parts)  # type: ignore[arg-type]
 
     def _text(self, line: str, values: dict[str, object]) -> str:
@@ -253,16 +255,24 @@ class Speaker:
             self.actions.append(_QUIT if self.verb == "QUIT" else _CLOSE)
 
 
+def _octets(word: object) -> bytes:
+    """A placeholder's value; it cannot bring line ends with it."""
+    text = str(word)
+    if not text.isprintable():
+        text = " ".join(text.splitlines())
+    return text.encode("utf-8", "surrogateescape")
+
+
 _compiled: dict[tuple[int, str], tuple[SmtpProfile, Replies]] = {}
 _COMPILED_LIMIT = 64
 
 
-def _replies(profile: SmtpProfile, host: str) -> Replies:
-    """The profile's replies, made ready once for all connections to `host`."""
+def _replies(profile: SmtpProfile, host: str, ids: Iterable[str]) -> Replies:
+    """The profile's replies, made ready once for all connections to `host`; `ids` are the profile's variables."""
     known = _compiled.get((id(profile), host))
     if known is None or known[0] is not profile:
         if len(_compiled) >= _COMPILED_LIMIT:
             _compiled.clear()
-        replies = Replies(profile.replies, host, frozenset(profile.strict), tuple(profile.mechanisms))
+        replies = Replies(profile.replies, host, frozenset(profile.strict), tuple(profile.mechanisms), frozenset(ids))
         known = _compiled[id(profile), host] = (profile, replies)
     return known[1]

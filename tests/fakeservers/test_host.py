@@ -17,6 +17,7 @@ import pytest
 from fakeservers import Clock, FakeMailHost, load_profile
 from fakeservers.profile import SERVICES, profile_names
 from fakeservers.rules import Rule
+from fakeservers.wire import Wire
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 MESSAGE = b"Subject: hello\r\n\r\n.dots\r\nbare\nlf and \r cr\r\n" + b"x" * 1500 + b"\r\nend\r\n"
@@ -211,3 +212,29 @@ def test_hosts_of_one_process_do_not_share_mail(start_mail_host: Callable[..., F
 def test_the_fixture_is_a_running_generic_host(fake_mail_host: FakeMailHost) -> None:
     with smtp(fake_mail_host) as client:
         assert client.noop()[0] == 250
+
+
+def test_a_defect_in_serving_a_socket_is_told_and_the_others_are_served(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    received = Wire.received
+
+    def fails_for_the_first(wire: Wire, data: bytes) -> None:
+        if wire.connection.id == 1:
+            raise RuntimeError("a defect of the wire's own")
+        received(wire, data)
+
+    monkeypatch.setattr(Wire, "received", fails_for_the_first)
+    with FakeMailHost(services=["pop3"]) as host:
+        address = ("127.0.0.1", host.endpoints()["ports"]["pop3"])
+        with socket.create_connection(address, 10) as broken, socket.create_connection(address, 10) as other:
+            assert broken.recv(3) == other.recv(3) == b"+OK"
+            broken.sendall(b"NOOP\r\n")
+            while broken.recv(100):
+                pass
+            other.sendall(b"QUIT\r\n")
+            said = b""
+            while data := other.recv(100):
+                said += data
+            assert said.endswith(b"+OK Bye.\r\n")
+    assert "a defect of the wire's own" in caplog.text

@@ -290,3 +290,45 @@ def test_escapes(text: str, expected: bytes) -> None:
 @given(st.binary())
 def test_every_octet_can_be_written(octets: bytes) -> None:
     assert unescape("".join(f"\\x{octet:02x}" for octet in octets)) == octets
+
+
+@given(st.sampled_from(["x", "xy", "z", ""]), st.booleans())
+def test_who_is_told_that_no_rule_concerns_a_command_misses_none(argument: str, known: bool) -> None:
+    book = RuleBook(
+        [
+            rule(name="named", when={"argument": {"regex": "^x"}}),
+            rule(name="owned", when={"argument": "z", "account.frozen": True}),
+        ],
+        Random(0),
+    )
+    where = connection(host())
+    if known:
+        where.account = where.site.store.account(ALICE)
+        assert where.account is not None
+        where.account.properties["frozen"] = True
+    concerned = book.concerns("pop3.noop", where, argument)
+    assert concerned or book.consult("pop3.noop", where, argument=argument) is None
+    assert book.concerns("pop3.noop", where), "without an argument nothing is ruled out"
+    assert not book.concerns("pop3.stat", where, argument)
+
+
+def test_what_concerns_a_command_changes_with_the_rules() -> None:
+    book, where = RuleBook([rule(name="one", when={"argument": "x"})], Random(0)), connection(host())
+    assert not book.concerns("pop3.noop", where, "y")
+    book.add([rule(name="two", when={"argument": "y"})])
+    assert book.concerns("pop3.noop", where, "y")
+    book.remove("two")
+    assert not book.concerns("pop3.noop", where, "y")
+    book.remove("one")
+    assert not book.has("pop3.noop")
+
+
+def test_conditions_on_the_account_wait_for_one() -> None:
+    book, where = RuleBook([rule(when={"account.messages": {"at_least": 0}})], Random(0)), connection(host())
+    assert not book.concerns("pop3.noop", where)
+    assert book.consult("pop3.noop", where) is None
+    where.claimed = where.site.store.account(ALICE)
+    assert book.concerns("pop3.noop", where)
+    assert book.consult("pop3.noop", where) is not None
+    absent = RuleBook([rule(when={"account.plan": {"present": False}})], Random(0))
+    assert absent.consult("pop3.noop", connection(host())) is not None, "what nobody has is absent"
