@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from fakeservers.profile import ImapProfile, Pop3Profile
 
 __all__ = ["listing"]
 
@@ -91,11 +94,8 @@ def _providers(broken: list[Exception]) -> Rows:
         protocols = {SERVICES[name][0] for name in profile.services}
         offered = {
             "smtp": {"ehlo": profile.smtp.ehlo, "mechanisms": profile.smtp.mechanisms},
-            "imap": {
-                "capabilities": profile.imap.capabilities_login or profile.imap.capabilities,
-                "mechanisms": profile.imap.mechanisms,
-            },
-            "pop3": {"capabilities": profile.pop3.capabilities, "mechanisms": profile.pop3.mechanisms},
+            "imap": _in_each_state(profile.imap),
+            "pop3": _in_each_state(profile.pop3),
         }
         rows.append(
             {
@@ -169,6 +169,12 @@ def _print_table(rows: Rows, columns: Sequence[str]) -> None:
 
 def _cell(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else "-" if value is None else str(value)
+
+
+def _in_each_state(part: ImapProfile | Pop3Profile) -> dict[str, list[str]]:
+    """What is advertised before TLS, under TLS and after login, where these differ."""
+    states = {name: getattr(part, name) for name in ("capabilities", "capabilities_tls", "capabilities_login")}
+    return {name: words for name, words in states.items() if words is not None} | {"mechanisms": part.mechanisms}
 
 
 def _print_provider(row: dict[str, Any]) -> None:

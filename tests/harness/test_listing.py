@@ -31,6 +31,13 @@ def test_providers_with_what_they_offer(capsys: pytest.CaptureFixture[str]) -> N
     assert gmail["advertised"].keys() == {"smtp", "imap", "pop3"}
     assert gmail["unimplemented"] == load_profile("gmail").unimplemented
     assert rows["generic"]["unimplemented"] == []
+    # Each state of a session with what it is told then.
+    for name in ("gmail", "office365", "generic"):
+        imap = load_profile(name).imap
+        told = rows[name]["advertised"]["imap"]
+        assert told["capabilities"] == imap.capabilities
+        assert told.get("capabilities_tls") == imap.capabilities_tls
+        assert told.get("capabilities_login") == imap.capabilities_login
 
 
 def test_quirks_and_clients(capsys: pytest.CaptureFixture[str]) -> None:

@@ -856,3 +856,27 @@ def pop3_deletes_junk() -> None:
         if part("setaside").junk_reason(raw) is not None:
             self.delete(number)
         return raw
+
+
+def imap_asks_first(item: str, form: bytes) -> None:
+    """Before a message is read, a data item of it is asked for, which must have one form."""
+    one = re.compile(form)
+
+    @instead(imap(), "fetch")
+    def fetch(right: Any, self: Any, uid: int) -> Any:
+        _, said = self._client._imap.uid("FETCH", str(uid), f"({item})")
+        if not any(one.search(line) for line in said if isinstance(line, bytes)):
+            raise mail_error("protocol", f"no {item} of a message")
+        return right(self, uid)
+
+
+@mutant
+def imap_wants_dates_in_utc() -> None:
+    """INTERNALDATE is read as UTC, or not at all."""
+    imap_asks_first("INTERNALDATE", rb'"[ 0-3]\d-\w{3}-\d{4} [\d:]{8} \+0000"')
+
+
+@mutant
+def imap_knows_missing_ids_by_nil() -> None:
+    """A mail without a Message-ID is known by the NIL at the end of its ENVELOPE; what else is there has an id."""
+    imap_asks_first("ENVELOPE", rb"(?:NIL|<[^>]+>\")\)\)")
