@@ -91,7 +91,7 @@ class GetMetadata(_OnMailbox):
         annotations = _annotations(session, self.mailbox)
         found = [name for name in annotations if any(self._reaches(entry, name) for entry in self.entries)]
         small = [name for name in found if self.largest is None or len(annotations[name]) <= self.largest]
-        said = [b"%b %b" % (astring(name.encode()), string(annotations[name])) for name in small]
+        said = [b"%b %b" % (astring(name.encode()), _value(annotations[name])) for name in small]
         if self.depth == "0":
             said += [b"%b NIL" % astring(entry.encode()) for entry in self.entries if entry not in annotations]
         if said:
@@ -105,6 +105,10 @@ class GetMetadata(_OnMailbox):
             return True
         below = name.removeprefix(entry + "/")
         return below != name and (self.depth == "infinity" or (self.depth == "1" and "/" not in below))
+
+
+def _value(octets: bytes) -> bytes:
+    return b"~{%d}\r\n%b" % (len(octets), octets) if b"\0" in octets else string(octets)
 
 
 class SetMetadata(_OnMailbox):
@@ -125,7 +129,12 @@ class SetMetadata(_OnMailbox):
         if entry.count("/") < 2:
             raise RefusedError("metadata.entry")
         cursor.space()
-        return entry, cursor.nstring()
+        # value = nstring / literal8 (RFC 5464 5)
+        binary = cursor.peek(b"~")
+        value = cursor.literal() if binary else cursor.nstring()
+        if value is not None and b"\0" in value and not binary:
+            cursor.fail("a literal8 for NUL")
+        return entry, value
 
     def run(self, session: ImapSession) -> Answer:
         annotations = _annotations(session, self.mailbox)

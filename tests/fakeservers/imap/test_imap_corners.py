@@ -153,3 +153,13 @@ def test_no_message_keeps_the_server_busy(content: bytes) -> None:
     ):  # fmt: skip
         assert session.ok(command)
     assert time.process_time() - start < 8
+
+
+def test_values_with_nul_are_literal8() -> None:
+    """RFC 5464 5: value = nstring / literal8; a literal has no NUL (RFC 3501 9: CHAR8)."""
+    session = Server().login()
+    assert session.send(b'a SETMETADATA "" (/private/x {3+}\r\na\0b)\r\n').startswith(b"a BAD")
+    assert session.send(b'b SETMETADATA "" (/private/x ~{3+}\r\na\0b)\r\n').startswith(b"b OK")
+    assert session.send(b'c GETMETADATA "" /private/x\r\n').startswith(b'* METADATA "" (/private/x ~{3}\r\na\0b)\r\n')
+    assert session.send(b'd SETMETADATA "" (/private/x ~{2+}\r\nab)\r\n').startswith(b"d OK")
+    assert session.send(b'e GETMETADATA "" /private/x\r\n').startswith(b'* METADATA "" (/private/x "ab")\r\n')
