@@ -192,6 +192,9 @@ def check_incoming(settings: Settings, now: datetime, *, dial: Mapping[str, str]
 
     def act() -> None:
         session.open()
+        _tls_detail(recorder, session.wire)
+        if session.mechanism:
+            recorder.detail(f"logged in with {session.mechanism}")
         try:
             recorder.begin("mailbox")
             recorder.detail(count())

@@ -59,6 +59,7 @@ def test_the_test_commands_show_stages_and_dialogue(run: Callable[..., Result], 
         result = run(incoming(server.port, "pop3"), "test-incoming")
     assert result.exit_code == 0
     assert "1 messages" in result.output
+    assert "logged in with USER" in result.output
 
 
 def test_a_test_mail(run: Callable[..., Result], outgoing: Make) -> None:
@@ -92,3 +93,13 @@ def test_mistakes_are_words(settings: dict[str, Any], arguments: list[str], run:
     assert result.exit_code == 2
     assert result.output.startswith("error: config:")
     assert isinstance(result.exception, SystemExit)
+
+
+def test_what_was_left_on_the_server_is_told(run: Callable[..., Result], incoming: Make) -> None:
+    listing = "C: LIST\nS! +OK\\r\\n1 5000\\r\\n.\\r\\n\nC: UIDL\nS! +OK\\r\\n1 a1\\r\\n.\\r\\n\n"
+    with ScriptedServer(LOGIN + listing + BYE) as server:
+        settings = incoming(server.port, "pop3") | {"business": {"bounds": {"largest_message": 1000}}}
+        result = run(settings, "fetch", "--json")
+    told = json.loads(result.output)
+    assert (result.exit_code, told["messages"], told["error"]) == (0, [], None)
+    assert "stays on the server" in told["left_on_server"][0]
