@@ -20,7 +20,7 @@ from round_trip import node_modules, which
 
 from fakeservers import FakeMailHost
 from fakeservers.certificates import ca_file, client_files
-from fakeservers.profile import load_profile
+from fakeservers.profile import ServiceName, load_profile
 
 BODY = b".dots\r\n..more\r\n" + b"x" * 900 + b"\r\nlast\r\n"
 SENDER, RECIPIENT, TOKEN = "sender@example.test", "recipient@example.test", "ya29.token"
@@ -37,7 +37,14 @@ MECHANISMS = {
     "s-nail": "PLAIN LOGIN CRAM-MD5 XOAUTH2 EXTERNAL",
     "swaks": "PLAIN LOGIN CRAM-MD5",
 }
-SERVICES = {"none": "smtp", "starttls": "submission", "implicit": "smtps"}
+OPPORTUNISTIC = "curl", "nodemailer", "phpmailer", "swaks"
+"""They take TLS where it is offered, and do without it where it is not."""
+SERVICES: dict[str, ServiceName] = {
+    "none": "smtp",
+    "starttls": "submission",
+    "implicit": "smtps",
+    "opportunistic": "smtp",
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,8 @@ def curl(errand: Errand, program: Program, folder: Path) -> None:
     url = f"smtp{'s' * (errand.security == 'implicit')}://localhost:{errand.port}/client.example.test"
     program(
         "curl", "-sS", "--url", url, "--cacert", errand.ca_file, "--mail-from", errand.sender, "--mail-rcpt", errand.to,
-        *(["--ssl-reqd"] if errand.security == "starttls" else []), *(login if errand.mechanism else []), *client,
+        *{"starttls": ["--ssl-reqd"], "opportunistic": ["--ssl"]}.get(errand.security, []),
+        *(login if errand.mechanism else []), *client,
         "--upload-file", "-", given=MESSAGE,
     )  # fmt: skip
 
@@ -107,7 +115,7 @@ def s_nail(errand: Errand, program: Program, folder: Path) -> None:
 
 def swaks(errand: Errand, program: Program, folder: Path) -> None:
     # It adds a line end.
-    tls = {"none": (), "starttls": ("-tls",), "implicit": ("-tlsc",)}[errand.security]
+    tls = {"none": (), "starttls": ("-tls",), "implicit": ("-tlsc",), "opportunistic": ("-tlso",)}[errand.security]
     login = ("--auth", errand.mechanism, "--auth-user", errand.user, "--auth-password", errand.password)
     program(
         "swaks", "--server", "localhost", "--port", str(errand.port), "--from", errand.sender, "--to", errand.to,
@@ -155,40 +163,50 @@ SEND = {
 def errands() -> Iterator[tuple[str, str, str]]:
     for name, mechanisms in MECHANISMS.items():
         yield name, "none", ""
-        for mechanism, security in product(mechanisms.split(), SERVICES):
+        for mechanism, security in product(mechanisms.split(), ("none", "starttls", "implicit")):
             if security != "none" or not (mechanism == "EXTERNAL" or (name, mechanism) == ("s-nail", "XOAUTH2")):
                 yield name, security, mechanism
 
 
+Send = Callable[..., bool]
+
+
+@pytest.fixture
+def send(start_mail_host: Callable[..., FakeMailHost], program: Program, tmp_path: Path) -> Send:
+    """Has a program send, and looks at what arrived, and how; returns whether it came under TLS."""
+
+    def run(name: str, security: str, mechanism: str, *, offers_tls: bool = True) -> bool:
+        generic, service = load_profile("generic"), SERVICES[security]
+        offer = {"mechanisms": [mechanism] if mechanism else generic.smtp.mechanisms, "hides_auth_before_tls": False}
+        listener = generic.services[service].model_copy(update={"starttls": offers_tls})
+        changed = {"smtp": generic.smtp.model_copy(update=offer), "services": {service: listener}}
+        host = start_mail_host(
+            generic.model_copy(update=changed), services=[service], users={SENDER: "secret", RECIPIENT: "secret"}
+        )
+        host.store.accounts[SENDER].tokens.add(TOKEN)
+        files = map(str, client_files(SENDER) if mechanism == "EXTERNAL" else ("", ""))
+        errand = Errand(host.endpoints()["ports"][service], security, str(ca_file()), mechanism, *files)
+        SEND[name](errand, program, tmp_path)
+        [message] = host.messages(RECIPIENT)
+        if name in ("s-nail", "phpmailer"):
+            # They make the header themselves, and PHPMailer puts an empty line behind every body.
+            assert message.raw.partition(b"\r\n\r\n")[2] == BODY + b"\r\n" * (name == "phpmailer")
+        else:
+            assert message.raw.endswith(b"\r\n" + MESSAGE)
+        assert message.mail_from == SENDER
+        logins = [entry for entry in host.transcript if entry.facts.get("event") == "login"]
+        assert [entry.facts["mechanism"] for entry in logins] == ([mechanism] if mechanism else [])
+        return any(entry.body and entry.tls for entry in host.transcript)
+
+    return run
+
+
 @pytest.mark.parametrize(("name", "security", "mechanism"), list(errands()))
-def test_sends(
-    start_mail_host: Callable[..., FakeMailHost],
-    program: Program,
-    tmp_path: Path,
-    name: str,
-    security: str,
-    mechanism: str,
-) -> None:
-    generic = load_profile("generic")
-    offer = {"mechanisms": [mechanism] if mechanism else generic.smtp.mechanisms, "hides_auth_before_tls": False}
-    service = SERVICES[security]
-    host = start_mail_host(
-        generic.model_copy(update={"smtp": generic.smtp.model_copy(update=offer)}),
-        services=[service],
-        users={SENDER: "secret", RECIPIENT: "secret"},
-    )
-    host.store.accounts[SENDER].tokens.add(TOKEN)
-    certificate, key = client_files(SENDER) if mechanism == "EXTERNAL" else ("", "")
-    errand = Errand(host.endpoints()["ports"][service], security, str(ca_file()), mechanism, str(certificate), str(key))
-    SEND[name](errand, program, tmp_path)
-    [message] = host.messages(RECIPIENT)
-    if name in ("s-nail", "phpmailer"):
-        # They make the header themselves, and PHPMailer puts an empty line behind every body.
-        assert message.raw.partition(b"\r\n\r\n")[2] == BODY + b"\r\n" * (name == "phpmailer")
-    else:
-        assert message.raw.endswith(b"\r\n" + MESSAGE)
-    assert message.mail_from == SENDER
-    logins = [entry for entry in host.transcript if entry.facts.get("event") == "login"]
-    assert [entry.facts["mechanism"] for entry in logins] == ([mechanism] if mechanism else [])
-    data = next(entry for entry in host.transcript if entry.body)
-    assert bool(data.tls) == (security != "none")
+def test_sends(send: Send, name: str, security: str, mechanism: str) -> None:
+    assert send(name, security, mechanism) == (security != "none")
+
+
+@pytest.mark.parametrize("offered", [True, False])
+@pytest.mark.parametrize("name", OPPORTUNISTIC)
+def test_takes_tls_where_it_is_offered(send: Send, name: str, offered: bool) -> None:
+    assert send(name, "opportunistic", "CRAM-MD5", offers_tls=offered) == offered

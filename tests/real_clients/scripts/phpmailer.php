@@ -21,8 +21,8 @@ $given = json_decode($argv[1], true, 8, JSON_THROW_ON_ERROR);
 $mail = new PHPMailer(true);
 $mail->isSMTP();
 [$mail->Host, $mail->Port, $mail->Hostname, $mail->Helo] = ['localhost', $given['port'], 'client.example.test', 'client.example.test'];
-$mail->SMTPSecure = ['none' => '', 'starttls' => PHPMailer::ENCRYPTION_STARTTLS, 'implicit' => PHPMailer::ENCRYPTION_SMTPS][$given['security']];
-$mail->SMTPAutoTLS = false;
+$mail->SMTPSecure = ['starttls' => PHPMailer::ENCRYPTION_STARTTLS, 'implicit' => PHPMailer::ENCRYPTION_SMTPS][$given['security']] ?? '';
+$mail->SMTPAutoTLS = $given['security'] === 'opportunistic';
 $mail->SMTPOptions = ['ssl' => ['cafile' => $given['ca_file']]];
 if ($given['mechanism'] !== '') {
     [$mail->SMTPAuth, $mail->AuthType] = [true, $given['mechanism']];
