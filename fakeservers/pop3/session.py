@@ -201,7 +201,7 @@ class Pop3Session:
             heard(command[0], masked=True)
             size, data = as_data(item.message.raw)
             status = self._replies.say(self.connection, "retr", number=number, octets=size)
-            actions += (Send(status), Send(data, body=True))
+            actions += (Send(status, clean=True), Send(data, body=True))
             octets += size
             at = command.end()
         if at:
