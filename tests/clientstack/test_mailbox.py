@@ -345,3 +345,53 @@ def test_the_ledger_drops_bytes_that_are_the_callers(incoming: Make, tmp_path: P
         kept = db.execute("SELECT count(*) FROM incoming WHERE raw IS NOT NULL").fetchone()[0]
     db.close()
     assert kept == 0
+
+
+# -- servers of UTF-8 or IMAP4rev2 alone -------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", ["S: * ENABLED\nS: {tag} OK nothing\n", "S: {tag} NO not here\n", "S: {tag} OK\n"])
+def test_a_server_that_wants_utf8_and_does_not_enable_it(
+    said: str, incoming: Make, tmp_path: Path, now: datetime
+) -> None:
+    script = imap("IMAP4rev1 UTF8=ONLY ENABLE") + "C: \\S+ ENABLE UTF8=ACCEPT\n" + said + OUT
+    with ScriptedServer(script) as server:
+        error = fetch(incoming(server.port, "imap"), tmp_path, now).error
+    assert error is not None
+    assert error.category == "protocol"
+    assert "ENABLE" in error.text
+
+
+def test_mailbox_names_are_utf8_once_it_is_enabled(incoming: Make, tmp_path: Path, now: datetime) -> None:
+    enabled = tagged("ENABLE UTF8=ACCEPT").replace("S: {tag}", "S: * ENABLED UTF8=ACCEPT\nS: {tag}")
+    script = imap("IMAP4rev1 UTF8=ONLY ENABLE") + enabled + select(name="Eingänge") + search("\\(?UNSEEN\\)?", "") + OUT
+    with ScriptedServer(script) as server:
+        assert raws(fetch(incoming(server.port, "imap", inbox="Eingänge"), tmp_path, now)) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "uids"),
+    [
+        ('* ESEARCH (TAG "{tag}") UID ALL 4', (4,)),
+        ('* ESEARCH (TAG "{tag}") UID MIN 3 ALL 3:4,9 COUNT 3', (3, 4, 9)),
+        ('* esearch (tag "{tag}") uid all 4:3', (3, 4)),
+        ('* ESEARCH (TAG "{tag}") UID', ()),
+        ("* ESEARCH", ()),
+        ("* SEARCH 4", (4,)),
+    ],
+)
+def test_imap4rev2_answers_a_search_otherwise(
+    answer: str, uids: tuple[int, ...], incoming: Make, tmp_path: Path, now: datetime
+) -> None:
+    found = f"C: \\S+ UID SEARCH .*\nS: {answer}\nS: {{tag}} OK done\n"
+    rest = sizes(*uids) + "".join(body(uid) for uid in uids) + SEEN if uids else ""
+    with ScriptedServer(imap("IMAP4rev2") + select() + found + rest + OUT) as server:
+        assert len(raws(fetch(incoming(server.port, "imap"), tmp_path, now))) == len(uids)
+
+
+def test_a_search_that_finds_more_than_there_can_be(incoming: Make, tmp_path: Path, now: datetime) -> None:
+    found = "C: \\S+ UID SEARCH .*\nS: * ESEARCH UID ALL 1:4294967295\n!hold"
+    with ScriptedServer(imap("IMAP4rev2") + select() + found) as server:
+        error = fetch(incoming(server.port, "imap"), tmp_path, now).error
+    assert error is not None
+    assert error.category == "protocol"
