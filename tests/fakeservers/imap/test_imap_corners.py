@@ -89,7 +89,7 @@ def test_many_ranges_of_known_uids_are_answered_at_once() -> None:
 
 @pytest.mark.parametrize("command", ["COPY 1 Archive", "UID COPY 1:2 Archive", "APPEND Archive {1}"])
 def test_a_quota_holds_for_copies_too(command: str) -> None:
-    """RFC 9208 5: OVERQUOTA is the answer to APPEND, COPY and MOVE that would exceed the quota. A MOVE within the
+    """RFC 5530 3 and RFC 9208 5.1: OVERQUOTA is the answer to what would exceed the quota. A MOVE within the
     account takes no room."""
     server = filled()
     session = server.login("INBOX")
