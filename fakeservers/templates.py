@@ -67,26 +67,25 @@ def generate(pattern: str, random: Random) -> str:
     """A text of the form that `pattern` gives: `[0-9a-f]{13}-sm[a-z]{3}`; sets in brackets, all else literal."""
     octets, pieces = _pieces(pattern)
     drawn = random.randbytes(octets)
-    made = bytearray()
-    start = 0
-    for times, choice in pieces:
-        made += drawn[start : start + times].translate(choice) if times else choice
-        start += times
-    return made.decode()
+    return b"".join(
+        [drawn[start:end].translate(choice) if start >= 0 else choice for start, end, choice in pieces]
+    ).decode()
 
 
 @lru_cache(maxsize=256)
-def _pieces(pattern: str) -> tuple[int, list[tuple[int, bytes]]]:
-    """How many characters to draw; and in turn (0, literal text), or how many of them, and what each of 256 numbers
-    stands for. Sets are ASCII."""
+def _pieces(pattern: str) -> tuple[int, list[tuple[int, int, bytes]]]:
+    """How many characters to draw; and in turn which of them to take and what each of 256 numbers stands for, or
+    literal text. Sets are ASCII."""
     pieces = []
+    drawn = 0
     for many, times, one, literal in _PATTERN.findall(pattern):
         if literal:
-            pieces.append((0, literal.encode()))
+            pieces.append((-1, 0, literal.encode()))
         else:
             alphabet = _alphabet(many or one).encode("ascii")
-            pieces.append((int(times or 1), (alphabet * 256)[:256]))
-    return sum(times for times, _ in pieces), pieces
+            before, drawn = drawn, drawn + int(times or 1)
+            pieces.append((before, drawn, (alphabet * 256)[:256]))
+    return drawn, pieces
 
 
 def _alphabet(charset: str) -> str:

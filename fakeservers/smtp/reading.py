@@ -22,12 +22,14 @@ LONGEST_LINE = 1000
 class DataReader:
     """Reads the data of one DATA command. Over `limit` octets nothing is kept, and the data is read to its end."""
 
-    __slots__ = ("_dots", "_dots_to", "_kept", "_limit", "content", "octets", "too_big")
+    __slots__ = ("_dots", "_dots_to", "_kept", "_limit", "_stuffed", "content", "octets", "too_big")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._kept = bytearray()
         self._dots = self._dots_to = 0
+        self._stuffed = False
+        """A dot stands behind a line end that is not the end."""
         self.content = b""
         self.octets = 0
         """Octets read so far, the transparency dots among them."""
@@ -44,14 +46,9 @@ class DataReader:
         if not kept:
             if data.startswith(b".\r\n", start):
                 return start + 3
-            # Most messages come whole and hold no dot behind a line end but the last: one search finds it.
-            end = data.find(DOT, start)
-            if end >= 0 and data.startswith(END, end):
-                self._finish(data[start : end + 2], dots=False)
-                return end + 5
-            end = data.find(END, end) if end >= 0 else -1
+            end = self._end(data, start)
             if end >= 0:
-                self._finish(data[start : end + 2])
+                self._finish(data[start : end + 2], dots=self._stuffed)
                 return end + 5
             kept += data[start:] if start else data
             self.octets = len(kept)
@@ -62,16 +59,28 @@ class DataReader:
         if before == self.octets < 3 and kept.startswith(b".\r\n"):
             self.octets = 0
             return start + 3 - before
-        end = kept.find(END, max(0, before - 4))
+        end = self._end(kept, max(0, before - 4))
         if end < 0:
             self.octets += len(kept) - before
             self._bound()
             return -1
         self.octets += end + 2 - before
         if not self.too_big:
-            self._finish(bytes(memoryview(kept)[: end + 2]))
+            self._finish(bytes(memoryview(kept)[: end + 2]), dots=self._stuffed)
         self._kept = bytearray()
         return start + end + 5 - before
+
+    def _end(self, kept: bytes | bytearray, start: int) -> int:
+        """Where the end of data stands behind `start`, -1 if nowhere. Most messages hold no dot behind a line end but
+        the last: as long as none has come, one search finds either."""
+        if not self._stuffed:
+            dot = kept.find(DOT, start)
+            if dot < 0 or kept.startswith(END, dot):
+                return dot
+            if dot + len(END) > len(kept):
+                return -1
+            self._stuffed = True
+        return kept.find(END, start)
 
     def _bound(self) -> None:
         """Let go of what is kept once it cannot be accepted any more."""
@@ -85,11 +94,11 @@ class DataReader:
                 self.too_big = True
                 del kept[:-4]
 
-    def _finish(self, raw: bytes, *, dots: bool = True) -> None:
+    def _finish(self, raw: bytes, *, dots: bool) -> None:
         self.octets = len(raw)
         if raw.startswith(b"."):
             raw = raw[1:]
-        if dots and DOT in raw:
+        if dots:
             raw = raw.replace(DOT, b"\r\n")
         if len(raw) > self._limit:
             self.too_big = True

@@ -160,7 +160,7 @@ class Speaker:
             if self._timed is not None and self._timed[:2] == (key, second):
                 return self._timed[2]
         word = self.connection.word
-        said = form % (_octets(word(names[0])) if len(names) == 1 else tuple([_octets(word(name)) for name in names]))
+        said = form % tuple([_octets(second if name == "unix_time" else word(name)) for name in names])
         # What the server has made up itself is no secret; the text around it might hold one.
         reply = Send(said, None, None, False, False, self.site.secrets.clears(literal))
         if timed:
