@@ -52,31 +52,46 @@ class Queue:
     def add_all(self, messages: Sequence[NewMessage]) -> list[int]:
         """Keeps all messages or none; a recipient that comes with an error is in error at once. Returns their
         numbers."""
-        with self._store.transaction() as db:
-            return [self._add(db, message) for message in messages]
-
-    def _add(self, db: sqlite3.Connection, new: NewMessage) -> int:
         from .compose import message_id
 
-        cursor = db.execute(
-            "INSERT INTO messages (name, digest, tenant, kind, message_id, sender, eml, created) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (new.name, new.digest, new.tenant, new.kind, message_id(new.eml), new.sender, new.eml, self._now),
-        )
-        message = int(cursor.lastrowid or 0)
-        rows = [
-            (address, IN_ERROR if error else NOT_DONE, _words(error), error.text if error else "queued")
-            for address, error in new.recipients.items()
-        ]
-        db.executemany(
-            "INSERT INTO recipients (message, address, position, state, urgent, error) VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (message, address, position, state, new.urgent, error)
-                for position, (address, state, error, _) in enumerate(rows)
-            ],
-        )
-        db.executemany(_HISTORY, [(message, address, self._now, state, words) for address, state, _, words in rows])
-        return message
+        with self._store.transaction() as db:
+            first = int(db.execute("SELECT ifnull(max(id), 0) + 1 FROM messages").fetchone()[0])
+            numbered = list(enumerate(messages, first))
+            db.executemany(
+                "INSERT INTO messages (id, name, digest, tenant, kind, message_id, sender, eml, created) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (
+                        number,
+                        new.name,
+                        new.digest,
+                        new.tenant,
+                        new.kind,
+                        message_id(new.eml),
+                        new.sender,
+                        new.eml,
+                        self._now,
+                    )
+                    for number, new in numbered
+                ),
+            )
+            rows = [
+                (number, address, position, IN_ERROR if error else NOT_DONE, new.urgent, error)
+                for number, new in numbered
+                for position, (address, error) in enumerate(new.recipients.items())
+            ]
+            db.executemany(
+                "INSERT INTO recipients (message, address, position, state, urgent, error) VALUES (?, ?, ?, ?, ?, ?)",
+                ((*row[:5], _words(row[5])) for row in rows),
+            )
+            db.executemany(
+                "INSERT INTO history (message, number, address, at, state, words) VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    (number, position + 1, address, self._now, state, error.text if error else "queued")
+                    for number, address, position, state, _, error in rows
+                ),
+            )
+        return [number for number, _ in numbered]
 
     def find_pending(self, name: str, digest: str) -> int | None:
         """The message that the same request left behind, if it still has pending recipients."""

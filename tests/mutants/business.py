@@ -566,11 +566,11 @@ def resend_does_nothing() -> None:
 def urgent_mail_waits_its_turn() -> None:
     """Urgent mail stands in the queue behind what came before it."""
 
-    def in_turn(right: Any, self: Any, db: Any, new: Any) -> int:
-        number: int = right(self, db, replace(new, urgent=False))
-        return number
-
-    wrap(part("queue").Queue, "_add", in_turn)
+    wrap(
+        part("queue").Queue,
+        "add_all",
+        lambda right, self, messages: right(self, [replace(new, urgent=False) for new in messages]),
+    )
 
 
 @mutant
