@@ -32,7 +32,7 @@ _NOTHING_ENABLED: frozenset[str] = frozenset()
 class SessionContext:
     __slots__ = (
         "_replies", "_voice", "_words", "compressed", "connection", "effect", "enabled", "idle", "interlude", "manners",
-        "notifications", "offered", "out", "profile", "selected", "site", "tag", "verb",
+        "notifications", "offered", "out", "profile", "rev2", "selected", "site", "tag", "utf8", "verb",
     )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:
@@ -59,6 +59,10 @@ class SessionContext:
         self.tag = ""
         self.verb = ""
         self.offered = offered_ever(connection)
+        self.rev2 = "IMAP4REV2" in self.offered and "IMAP4REV1" not in self.offered
+        """IMAP4rev2 was enabled, or the server speaks nothing else (RFC 9051 6.3.1)."""
+        self.utf8 = self.rev2
+        """Quoted strings and mailbox names are UTF-8 (RFC 6855 3, RFC 9051 5.1)."""
         self._replies = replies_of(self.profile.replies)
 
     # --- state and capabilities
@@ -68,16 +72,6 @@ class SessionContext:
         if self.connection.account is None:
             return State.NOT_AUTHENTICATED
         return State.AUTHENTICATED if self.selected is None else State.SELECTED
-
-    @property
-    def rev2(self) -> bool:
-        """IMAP4rev2 was enabled, or the server speaks nothing else (RFC 9051 6.3.1)."""
-        return "IMAP4REV2" in self.enabled or ("IMAP4REV2" in self.offered and "IMAP4REV1" not in self.offered)
-
-    @property
-    def utf8(self) -> bool:
-        """Quoted strings and mailbox names are UTF-8 (RFC 6855 3, RFC 9051 5.1)."""
-        return "UTF8=ACCEPT" in self.enabled or self.rev2
 
     @property
     def condstore(self) -> bool:
@@ -90,6 +84,8 @@ class SessionContext:
 
     def enable(self, *capabilities: str) -> None:
         self.enabled |= frozenset(capabilities)
+        self.rev2 = self.rev2 or "IMAP4REV2" in capabilities
+        self.utf8 = self.rev2 or "UTF8=ACCEPT" in self.enabled
 
     def offers(self, capability: str) -> bool:
         return capability in self.offered
