@@ -92,13 +92,19 @@ def _run(
     if keep is not None:
         keep(seen)
     verdict = judge(scenario, seen)
-    result.verdict, result.reason = verdict.verdict, verdict.reason
-    result.failures = [_failure(one, case) for one in verdict.failures]
-    result.warnings = [_failure(one, case) for one in verdict.warnings]
+
+    def masked(text: str) -> str:
+        return host.site.secrets.mask(text.encode())[0].decode("utf-8", "replace")
+
+    result.verdict = verdict.verdict
+    # A client that tells its password tells it here, too.
+    result.reason = verdict.reason and masked(verdict.reason)
+    result.failures = [_failure(one, case, masked) for one in verdict.failures]
+    result.warnings = [_failure(one, case, masked) for one in verdict.warnings]
     complaints = client.complaints()
     if verdict.verdict != "pass":
         result.dialogue = [_dialogue(line) for line in seen.lines[-DIALOGUE_LINES:]]
-        result.complaints = host.site.secrets.mask(complaints.encode())[0].decode("utf-8", "replace")
+        result.complaints = masked(complaints)
 
 
 def _provider(case: Case) -> str | Path:
@@ -107,11 +113,11 @@ def _provider(case: Case) -> str | Path:
     return case.file.parent / name if name.endswith((".yaml", ".yml")) else name
 
 
-def _failure(failure: Failure, case: Case) -> dict[str, Any]:
+def _failure(failure: Failure, case: Case, masked: Callable[[str], str]) -> dict[str, Any]:
     data: dict[str, Any] = {
         "expectation": failure.expectation,
         "expected": failure.expected,
-        "observed": failure.observed,
+        "observed": _each_text(failure.observed, masked),
         "where": case.where(failure.path),
     }
     if failure.ref is not None:
@@ -119,6 +125,16 @@ def _failure(failure: Failure, case: Case) -> dict[str, Any]:
     if failure.step is not None:
         data["step"] = failure.step
     return data
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_each_text(one, change) for one in value]
+    if isinstance(value, dict):
+        return {key: _each_text(one, change) for key, one in value.items()}
+    return value
 
 
 def _dialogue(line: Line) -> dict[str, Any]:

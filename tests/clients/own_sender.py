@@ -508,7 +508,7 @@ class Sender:
                 if stop is not None:
                     raise stop from None
                 raise
-            if code not in (250, 251, 252):
+            if not 200 <= code < 300:
                 refused[to] = Trouble(meaning(code, text, "RCPT"), text, code)
                 if code == 421:
                     raise stop or refused[to]
