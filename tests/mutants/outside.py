@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 from imapclient import imap_utf7
@@ -162,3 +163,159 @@ def leaves_slashes_in_utf7() -> None:
     @instead(imap_utf7, "base64_utf7_encode")
     def encoded(original: Any, buffer: Any) -> Any:
         return original(buffer).replace(b",", b"/")
+
+
+# --- business
+
+
+def module(name: str) -> Any:
+    """Of the reference client; loaded only for the mutant that is asked for."""
+    return import_module(f"harness.clientstack.{name}")
+
+
+@mutant
+def knows_auto_replied_alone() -> None:
+    """Auto-Submitted is read for one of its words."""
+
+    @instead(module("inbound"), "automatic_reason")
+    def automatic_reason(original: Any, raw: bytes) -> Any:
+        reason = original(raw)
+        return None if reason and "auto-replied" not in reason and reason.startswith("Auto-Submitted") else reason
+
+
+@mutant
+def answers_the_null_reverse_path() -> None:
+    """Return-Path: <> does not mark a mail as automatic."""
+
+    @instead(module("inbound"), "automatic_reason")
+    def automatic_reason(original: Any, raw: bytes) -> Any:
+        return original(raw.replace(b"Return-Path: <>", b"X-Path: none"))
+
+
+@mutant
+def overhears_auto_submitted_no() -> None:
+    """What says that it is a person's is judged by its subject."""
+
+    @instead(module("inbound"), "automatic_reason")
+    def automatic_reason(original: Any, raw: bytes) -> Any:
+        return original(raw.replace(b"Auto-Submitted: no", b"X-Submitted: no"))
+
+
+def notifications(change: Callable[[Any], Any]) -> None:
+    """`change` is made to every notification that is read."""
+
+    @instead(module("inbound"), "read_notification")
+    def read_notification(original: Any, raw: bytes) -> Any:
+        found = original(raw)
+        return found and change(found)
+
+
+@mutant
+def every_notification_is_a_bounce() -> None:
+    """Delayed and delivered mail counts as returned."""
+    notifications(
+        lambda found: replace(found, recipients=tuple(replace(one, action="failed") for one in found.recipients))
+    )
+
+
+@mutant
+def reads_one_recipient_of_a_notification() -> None:
+    """The first block says what became of all."""
+    notifications(lambda found: replace(found, recipients=found.recipients[:1]))
+
+
+@mutant
+def overlooks_the_status_field() -> None:
+    """Only the other server's words are read."""
+    notifications(lambda found: replace(found, recipients=tuple(replace(one, status="") for one in found.recipients)))
+
+
+@mutant
+def knows_returned_headers_alone() -> None:
+    """A notification with the whole message in it is matched to nothing."""
+
+    @instead(module("inbound"), "read_notification")
+    def read_notification(original: Any, raw: bytes) -> Any:
+        return original(raw.replace(b"message/rfc822\r\n", b"application/x-mail\r\n"))
+
+
+def recorded(change: Callable[[Any], Any]) -> None:
+    """`change` is made to every answer before it is recorded."""
+
+    @instead(module("meetings").Meetings, "_apply")
+    def apply(original: Any, meetings: Any, db: Any, answer: Any, sender: str) -> Any:
+        return original(meetings, db, change(answer), sender)
+
+
+@mutant
+def last_answer_to_arrive_counts() -> None:
+    """When an answer was given does not matter."""
+    recorded(lambda answer: replace(answer, stamp=None))
+
+
+@mutant
+def tells_attendees_apart_by_capitals() -> None:
+    """An attendee's address in capitals is a stranger's."""
+    known = "bob@example.test"
+
+    @instead(module("meetings").Meetings, "_apply")
+    def apply(original: Any, meetings: Any, db: Any, answer: Any, sender: str) -> Any:
+        other = answer.address != known and answer.address.casefold() == known
+        return "not an attendee of the meeting" if other else original(meetings, db, answer, sender)
+
+
+@mutant
+def knows_three_answers() -> None:
+    """DELEGATED is no answer."""
+    del module("itip")._STATUS["DELEGATED"]
+
+
+@mutant
+def reads_calendars_as_utf8() -> None:
+    """The charset parameter of a calendar part is overlooked."""
+
+    @instead(module("itip"), "_utf8")
+    def utf8(original: Any, payload: bytes, charset: str) -> Any:
+        return original(payload, "utf-8")
+
+
+@mutant
+def takes_requests_for_answers() -> None:
+    """The method of a calendar is overlooked."""
+
+    @instead(module("inbound"), "read_answers")
+    def read_answers(original: Any, raw: bytes) -> Any:
+        return original(raw.replace(b"METHOD:REQUEST", b"METHOD:REPLY").replace(b"method=REQUEST", b"method=REPLY"))
+
+
+@mutant
+def cancelled_meetings_take_answers() -> None:
+    """A meeting that was cancelled is kept as one that takes place."""
+
+    @instead(module("meetings").Meetings, "keep")
+    def keep(original: Any, meetings: Any, meeting: Any, status: str) -> Any:
+        return original(meetings, meeting, "confirmed")
+
+
+@mutant
+def stamps_no_calendars() -> None:
+    """DTSTAMP is left out."""
+
+    @instead(module("mailer"), "write_calendar")
+    def write_calendar(original: Any, *arguments: Any) -> Any:
+        return re.sub(rb"DTSTAMP:\S+\r\n", b"", original(*arguments))
+
+
+@mutant
+def tenants_log_in_as_everybody() -> None:
+    """A tenant's own server gets the global login where it has none."""
+    module("business")._INHERITED = (*module("business")._INHERITED, "username", "password", "auth")
+
+
+@mutant
+def no_wishes_mean_everything() -> None:
+    """An empty list of wanted kinds is no list."""
+
+    @instead(module("business").User, "wants")
+    def wants(original: Any, user: Any, kind: str) -> bool:
+        return not user.notify or kind in user.notify
