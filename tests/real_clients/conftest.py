@@ -1,4 +1,4 @@
-"""Programs found on the machine, against `mailrig serve generic`, trusting only its CA file."""
+"""Programs found on the machine, against `generic`, trusting only its CA file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from round_trip import Account, which
 
+from fakeservers import FakeMailHost
+
 Served = dict[str, Any]
-ACCOUNTS = 150
-"""More than there are tests here: each has an account of its own on one server."""
 
 
 @contextlib.contextmanager
@@ -114,7 +114,7 @@ def terminal(tmp_path: Path) -> Callable[..., None]:
                 ready, _, _ = select.select([ours], [], [], 0.1)
                 with contextlib.suppress(OSError):  # EIO: the other side is gone
                     shown += os.read(ours, 65536) if ready else b""
-                    if answer is not None and ready and (keys := answer(bytes(shown))):
+                    if answer is not None and (keys := answer(bytes(shown))):
                         os.write(ours, keys)
         os.close(ours)
         assert process.returncode == 0, shown.decode("utf-8", "replace")
@@ -123,17 +123,18 @@ def terminal(tmp_path: Path) -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    users = [f"--user=user{number}@example.test:secret" for number in range(ACCOUNTS)]
-    with serving(tmp_path_factory.mktemp("server"), *users) as endpoints:
-        yield endpoints
+def shared_host() -> Iterator[FakeMailHost]:
+    with FakeMailHost("generic") as host:
+        yield host
 
 
 _numbers = count()
 
 
 @pytest.fixture
-def account(shared_server: Served) -> Account:
+def account(shared_host: FakeMailHost) -> Account:
     """An account that no other test has, on the server of all."""
-    user = shared_server["users"][next(_numbers)]
-    return Account(user["username"], shared_server["ports"], shared_server["ca_file"], user["password"])
+    user = f"user{next(_numbers)}@example.test"
+    shared_host.add_user(user, "secret")
+    endpoints = shared_host.endpoints()
+    return Account(user, endpoints["ports"], endpoints["ca_file"], transcript=shared_host.transcript)

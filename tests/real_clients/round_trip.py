@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from fakeservers.transcript import Transcript
+
 NAME = "Entwürfe & 日本"
 WIRE_NAME = "Entw&APw-rfe &- &ZeVnLA-"
 MAIL = (
@@ -68,6 +70,7 @@ class Account:
     user: str
     ports: dict[str, int]
     ca_file: str
+    transcript: Transcript
     password: str = "secret"
 
     def service(self, protocol: str, security: str) -> tuple[str, int]:
@@ -78,6 +81,13 @@ class Account:
     @property
     def context(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.ca_file)
+
+    def idles(self) -> bool:
+        """A client has sent IDLE in a session of this user, and so hears of what comes from here on. Of what came just
+        before it may never hear: SELECT has told it, and not every client looks."""
+        entries = list(self.transcript)
+        ours = {each.connection for each in entries if each.text.startswith(f"logged in as {self.user} ")}
+        return any(each.text.endswith(" IDLE") for each in entries if each.connection in ours and each.direction == "C")
 
     @contextlib.contextmanager
     def look(self, mailbox: str = "INBOX") -> Iterator[imaplib.IMAP4]:

@@ -105,7 +105,8 @@ def test_fetchmail_idles(account: Account, running: Running, tmp_path: Path, sec
     account.deliver(MAIL)
     maildir = fetchmailrc(account, tmp_path, "imap", security, "idle")
     with running("fetchmail", *FETCHMAIL, "--daemon", "3600") as wait:
-        wait(lambda: len(delivered(maildir)) == 1)
+        wait(account.idles)
+        assert len(delivered(maildir)) == 1
         account.deliver(PLAIN)
         wait(lambda: delivered(maildir) == EXPECTED)
 
@@ -147,7 +148,8 @@ def test_getmail_idles(account: Account, running: Running, tmp_path: Path) -> No
     maildir = made(tmp_path / "mail")
     getmailrc(account, tmp_path, "IMAP")
     with running("getmail", *GETMAIL, "--idle=INBOX") as wait:
-        wait(lambda: len(delivered(maildir)) == 1)
+        wait(account.idles)
+        assert len(delivered(maildir)) == 1
         account.deliver(PLAIN)
         wait(lambda: delivered(maildir) == EXPECTED)
 

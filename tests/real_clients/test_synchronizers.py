@@ -162,7 +162,8 @@ def test_offlineimap_idles(
     near = tmp_path / "mail" / "INBOX"
     environment = offlineimap(all_of_it="autorefresh = 60\n", there="idlefolders = ['INBOX']\n")
     with running("offlineimap", "-c", "offlineimaprc", env=environment) as wait:
-        wait(lambda: near.is_dir() and len(files(near)) == 1)
+        wait(account.idles)
+        assert len(files(near)) == 1
         account.deliver(THIRD)
         wait(lambda: len(files(near)) == 2)
 
