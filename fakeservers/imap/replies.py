@@ -26,6 +26,7 @@ DEFAULTS: Mapping[str, str] = {
     "login.expired": "NO [EXPIRED] Password or token has expired",
     "login.account-disabled": "NO [CONTACTADMIN] Account is disabled",
     "login.disabled": "NO [PRIVACYREQUIRED] Login is not allowed without TLS",
+    "login.off": "NO [CANNOT] LOGIN is disabled",
     "authenticate.ok": "OK {code}Logged in",
     "authenticate.failed": "NO [AUTHENTICATIONFAILED] Authentication failed",
     "authenticate.mechanism": "NO [CANNOT] Mechanism not supported",

@@ -64,8 +64,10 @@ class Login(Command):
         account = connection.claimed
         facts = {"username": self.username, "mechanism": "LOGIN"}
         session.consult("auth", command="login", **facts)
-        if login_needs_tls(connection) or "LOGINDISABLED" in session.capabilities():
+        if login_needs_tls(connection):
             raise RefusedError("login.disabled")
+        if "LOGINDISABLED" in session.capabilities():
+            raise RefusedError("login.off")
         result = sasl.check_password(session.site.store, self.username, self.password).result
         try:
             effect = session.consult("credentials", command="login", credentials=result, **facts)

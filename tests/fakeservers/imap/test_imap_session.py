@@ -79,6 +79,19 @@ def test_login_needs_tls_where_the_service_says_so() -> None:
     assert secure.ok(f"LOGIN {ALICE} secret")
 
 
+def test_login_is_refused_where_the_profile_says_that_it_is_off() -> None:
+    """RFC 9051 section 6.2.3: LOGINDISABLED holds under TLS too."""
+    imap = load_profile("generic").imap
+    server = Server(
+        load_profile("generic").model_copy(
+            update={"imap": imap.model_copy(update={"capabilities": [*imap.capabilities, "LOGINDISABLED"]})}
+        )
+    )
+    session = server.session(tls=True)
+    assert b"LOGINDISABLED" in session.greeting
+    assert session.tagged(f"LOGIN {ALICE} secret") == "NO [CANNOT] LOGIN is disabled"
+
+
 def test_plaintext_behind_starttls_is_dropped() -> None:
     server = Server()
     session = server.session()
