@@ -105,8 +105,11 @@ def results(messages: Iterable[dict[str, Any]], send: Callable[[dict[str, Any]],
 
 
 def wire_form(message: dict[str, Any]) -> bytes:
-    """The message with the fields that the contract wants added; libraries see to line ends and dots."""
-    raw = base64.b64decode(message["eml_base64"])
+    """The message with the fields that the contract wants added, none for blind copies, and CRLF line ends: given
+    octets, the libraries see to dots alone."""
+    raw = re.sub(rb"\r\n|\r|\n", b"\r\n", base64.b64decode(message["eml_base64"]))
+    head, blank, body = raw.partition(b"\r\n\r\n")
+    raw = re.sub(rb"(?im)^bcc[ \t]*:[^\r]*(\r\n[ \t][^\r]*)*\r\n", b"", head + b"\r\n") + blank[2:] + body
     parsed = message_from_bytes(raw, policy=policy.compat32)
     added = b""
     if "Date" not in parsed:
