@@ -90,7 +90,7 @@ class Listener:
         self.service = service
         self.protocol, _, self.implicit_tls = SERVICES[service]
         self.accept_point = f"{self.protocol}.accept"
-        self.proxied = host.profile.services[service].proxy_protocol  # type: ignore[index]
+        self.proxied = host.profile.service(service).proxy_protocol
         self.takes_client_certificates = "EXTERNAL" in getattr(host.profile, self.protocol).mechanisms
         self.port: int = sock.getsockname()[1]
         self.enter = host.site.transcript.enter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -219,6 +219,10 @@ class Profile(_Part):
     @property
     def hosts(self) -> list[str]:
         return list(dict.fromkeys(service.host for service in self.services.values()))
+
+    def service(self, name: str) -> Service:
+        """The listener `name`. Raises KeyError where the provider has none."""
+        return self.services[cast(ServiceName, name)]
 
 
 def profile_names() -> list[str]:

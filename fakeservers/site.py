@@ -45,7 +45,7 @@ class Site:
         self.started = self.clock.now()
 
     def host_name(self, service: str) -> str:
-        return self.profile.services[service].host  # type: ignore[index]
+        return self.profile.service(service).host
 
     def variable(self, name: str, made: dict[str, str]) -> str | None:
         """A connection's own id in the form that the profile gives, None where it gives none; a form may hold the ids

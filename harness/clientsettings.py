@@ -84,7 +84,7 @@ def _section(section: str, given: dict[str, Any], host: FakeMailHost) -> dict[st
     if given.get("ca_file") == "with-crl":
         given = {**given, "ca_file": str(ca_with_crl_file())}
     if given.get("host") == "provider":
-        given = {**given, "host": profile.services[service].host, "port": given.get("port")}  # type: ignore[index]
+        given = {**given, "host": profile.service(service).host, "port": given.get("port")}
     elif given.get("host") == "comma":
         given = {**given, "host": f"{endpoints['host']},{endpoints['ports'][service]}", "port": given.get("port", 1)}
     return settings | given

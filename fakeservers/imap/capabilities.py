@@ -31,7 +31,7 @@ REV2 = frozenset(
 
 
 def login_needs_tls(connection: Connection) -> bool:
-    service = connection.site.profile.services[connection.service]  # type: ignore[index]
+    service = connection.site.profile.service(connection.service)
     return service.tls_required and connection.tls is None
 
 
@@ -49,7 +49,7 @@ def advertised(connection: Connection) -> list[str]:
     found = []
     for word in listed:
         if word == "STARTTLS":
-            service = site.profile.services[connection.service]  # type: ignore[index]
+            service = site.profile.service(connection.service)
             if connection.tls is None and service.starttls and not logged_in:
                 found.append(word)
         elif word == "AUTH":

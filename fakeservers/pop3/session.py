@@ -39,7 +39,7 @@ class Pop3Session:
         site = connection.site
         self._rules = site.rules
         self.profile = site.profile.pop3
-        self.service = site.profile.services[connection.service]  # type: ignore[index]
+        self.service = site.profile.service(connection.service)
         self.idle = self.profile.idle
         self._replies = replies_of(self.profile.replies)
         self.options = options_of(self.profile.options)

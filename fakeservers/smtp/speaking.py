@@ -38,7 +38,7 @@ class Speaker:
         self.connection = connection
         self.site = site = connection.site
         self.profile = site.profile.smtp
-        self.service = site.profile.services[connection.service]  # type: ignore[index]
+        self.service = site.profile.service(connection.service)
         self.host = self.service.host
         self.actions: list[Action] = []
         self.verb = self.argument = ""
