@@ -85,6 +85,8 @@ def crl_pem() -> bytes:
     revoked = x509.RevokedCertificateBuilder().serial_number(revoked_serial()).revocation_date(yesterday)
     builder = x509.CertificateRevocationListBuilder().issuer_name(certificate.subject).last_update(yesterday)
     builder = builder.next_update(yesterday + LEAF_LIFE).add_revoked_certificate(revoked.build())
+    builder = builder.add_extension(x509.CRLNumber(1), critical=False)
+    builder = builder.add_extension(_signed_by(_key_identifier(certificate)), critical=False)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
@@ -333,6 +335,7 @@ def _made(
     if sha1:
         ca = authority().create_child_ca(key_type=trustme.KeyType.RSA)
     ca_certificate = None if ca is None else x509.load_pem_x509_certificate(ca.cert_pem.bytes())
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     builder = (
         x509.CertificateBuilder(
             subject if ca_certificate is None else ca_certificate.subject,
@@ -344,6 +347,8 @@ def _made(
         .not_valid_after(start + LEAF_LIFE)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .add_extension(own, critical=False)
+        .add_extension(_signed_by(own if ca_certificate is None else _key_identifier(ca_certificate)), critical=False)
     )
     if alternatives:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
@@ -360,6 +365,19 @@ def _made(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     _load(context, chain + private)
+
+
+def _key_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
+    from cryptography import x509
+
+    return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+
+
+def _signed_by(signer: x509.SubjectKeyIdentifier) -> x509.AuthorityKeyIdentifier:
+    """RFC 5280 sections 4.2.1.1 and 5.2.1; strict clients, Python 3.13's for one, insist on it."""
+    from cryptography import x509
+
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer)
 
 
 def _pem(certificate: x509.Certificate) -> bytes:
