@@ -14,7 +14,10 @@ from harness.scenario import Scenario
 
 __all__ = ["Case", "load_cases", "scenario_files", "scenario_id", "shipped_folder"]
 
-_SLOT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)\}")
+_SLOT = re.compile(r"\$\{([^{}]*)\}")
+_NAMED = re.compile(r"\$\{[A-Za-z_][\w.-]*\}")
+_FREE_TEXT = frozenset({"eml", "body", "reply", "untagged", "append"})
+"""Keys whose text, in a file without a matrix, is somebody else's and may hold what looks like a slot."""
 FILE_NAME = re.compile(r"[a-z0-9-]+")
 
 
@@ -61,6 +64,7 @@ def load_cases(file: Path) -> list[Case]:
     name = scenario_id(file)
     matrix = data.pop("matrix", None)
     if matrix is None:
+        _no_slots(data, text, shown, [])
         return [Case(name, file, shown, validate(data, Scenario, text, shown))]
     cases = []
     labels: set[str] = set()
@@ -106,8 +110,25 @@ def _label(value: Any) -> str:
     return str(value["name"] if isinstance(value, dict) else value)
 
 
+def _no_slots(node: Any, text: str, shown: str, path: list[str | int]) -> None:
+    """Without a matrix nothing is filled in. Raises FileError where a slot waits for it."""
+    if "${" not in text:
+        return
+    if isinstance(node, dict):
+        for key, item in node.items():
+            if key not in _FREE_TEXT:
+                _no_slots(key, text, shown, [*path, key])
+                _no_slots(item, text, shown, [*path, key])
+    elif isinstance(node, list):
+        for index, item in enumerate(node):
+            _no_slots(item, text, shown, [*path, index])
+    elif isinstance(node, str) and (slot := _NAMED.search(node)):
+        raise FileError(shown, *locate(text, path), f"{slot[0]} stays as it is: the file has no `matrix`")
+
+
 def _fill(node: Any, values: Mapping[str, Any], text: str, shown: str, path: list[str | int]) -> Any:
-    """`${key}` and `${key.field}` replaced; alone in a value they keep their type."""
+    """`${key}` and `${key.field}` replaced; alone in a value they keep their type. Whatever else stands in `${}` is an
+    error; a text that is to hold it is a matrix value itself."""
     if isinstance(node, dict):
         return {
             _fill(key, values, text, shown, path): _fill(item, values, text, shown, [*path, key])

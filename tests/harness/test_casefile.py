@@ -63,3 +63,28 @@ def test_the_cached_form_is_what_the_file_says(tmp_path: Path, monkeypatch: pyte
     assert load_cases(file)[0].scenario == load_cases(file)[0].scenario
     write(tmp_path, BASE.replace("title: T", "title: U"))
     assert load_cases(file)[0].scenario.title == "U"
+
+
+def test_a_matrix_key_and_a_field_may_have_a_hyphen(tmp_path: Path) -> None:
+    text = BASE.replace("title: T", "title: T ${a-b.c-d} ${a-b}") + "matrix: {a-b: [{name: n, c-d: 7}]}\n"
+    assert load_cases(write(tmp_path, text))[0].scenario.title == "T 7 n"
+
+
+@pytest.mark.parametrize("slot", ["${a b}", "${}", "${1}", "${ a }", "${a-}", "${größe}"])
+def test_what_no_matrix_value_fills_is_an_error_at_its_place(tmp_path: Path, slot: str) -> None:
+    text = BASE.replace("title: T", f"title: 'T {slot}'") + "matrix: {a: [1]}\n"
+    with pytest.raises(FileError, match=r"case.yaml:1:\d+: unknown matrix value .*known: a"):
+        load_cases(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("slot", ["${reply.code}", "${a-b}"])
+def test_a_slot_in_a_file_without_a_matrix_is_an_error(tmp_path: Path, slot: str) -> None:
+    with pytest.raises(FileError, match=r"case.yaml:6:\d+: .* stays as it is: the file has no `matrix`"):
+        load_cases(write(tmp_path, BASE.replace("outcomes: sent", f"outcomes: '{slot}'")))
+
+
+def test_somebody_elses_text_may_look_like_a_slot(tmp_path: Path) -> None:
+    mail = 'given: {mail: [{eml: "Subject: ${HOME}\\n\\n"}]}\n'
+    assert load_cases(write(tmp_path, BASE + mail))[0].scenario.given.mail[0].eml == "Subject: ${HOME}\n\n"
+    slotted = mail.replace("${HOME}", "${text}") + "matrix: {text: ['${HOME}']}\n"
+    assert load_cases(write(tmp_path, BASE + slotted))[0].scenario.given.mail[0].eml == "Subject: ${HOME}\n\n"
