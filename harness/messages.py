@@ -19,7 +19,7 @@ LINE = "0123456789 " * 6 + "\n"
 def incoming_mail(mail: Mail, number: int, date: datetime) -> bytes:
     """The `number`th message of `mail`, lines ending with CRLF."""
     if mail.eml is not None:
-        return _crlf(mail.eml.replace("{n}", str(number)))
+        return _crlf(mail.eml.replace("{n}", str(number)), mail.charset)
     return _compose(
         sender=mail.sender,
         to=[mail.to],
@@ -77,5 +77,5 @@ def _compose(*, sender: str, to: list[str], subject: str, body: str, date: datet
     return message.as_bytes()
 
 
-def _crlf(text: str) -> bytes:
-    return text.replace("\r\n", "\n").replace("\n", "\r\n").encode()
+def _crlf(text: str, charset: str = "utf-8") -> bytes:
+    return text.replace("\r\n", "\n").replace("\n", "\r\n").encode(charset)

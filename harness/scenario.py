@@ -44,8 +44,21 @@ class Mail(Part):
     eml: str | None = Field(
         default=None, description="the whole message instead of subject, sender and body; LF becomes CRLF"
     )
+    charset: Literal["utf-8", "latin-1"] = Field(
+        default="utf-8", description="of `eml`; with latin-1 each character U+0000 to U+00FF is the octet of its number"
+    )
     octets: int | None = Field(default=None, ge=1, le=40_000_000, description="pad the body to about so many octets")
     count: int = Field(default=1, ge=1, le=10_000, description="so many; `{n}` in subject and body is the number")
+
+    @model_validator(mode="after")
+    def _encodable(self) -> Mail:
+        if self.charset == "latin-1":
+            if self.eml is None:
+                raise ValueError("charset: latin-1 is for `eml`, which is missing")
+            strange = next((char for char in self.eml if char > "\xff"), None)
+            if strange is not None:
+                raise ValueError(f"charset: latin-1 has no {strange!r} (U+{ord(strange):04X})")
+        return self
 
 
 class Account(Part):
