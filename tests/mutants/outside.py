@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -319,3 +320,84 @@ def no_wishes_mean_everything() -> None:
     @instead(module("business").User, "wants")
     def wants(original: Any, user: Any, kind: str) -> bool:
         return not user.notify or kind in user.notify
+
+
+@mutant
+def never_gives_up() -> None:
+    """What was refused for now is tried for ever."""
+    module("queue")._GIVE_UP_AFTER = float("inf")
+
+
+@mutant
+def forgets_the_limit_of_a_test() -> None:
+    """A limit that the test button meets is shown, and not kept."""
+
+    class Forgetful(module("checks").RateLimits):  # type: ignore[misc]
+        def hit(self, *arguments: Any) -> None:
+            pass
+
+    module("checks").RateLimits = Forgetful
+
+
+@mutant
+def quotes_file_names_as_they_are() -> None:
+    """Quotation marks and backslashes of a file name are not escaped."""
+
+    @instead(module("mime"), "_name")
+    def name(original: Any, message: Any, filename: str) -> None:
+        part = list(message.iter_parts())[-1]
+        del part["Content-Disposition"]
+        part.set_raw("Content-Disposition", f'attachment; filename="{filename}"')
+
+
+@mutant
+def keeps_the_error_of_the_old_address() -> None:
+    """What the server said of the old address stays with the new one."""
+
+    @instead(module("queue").Queue, "edit_address")
+    def edit_address(original: Any, queue: Any, message: int, old: str, new: str) -> None:
+        said = [one.error for one in queue.message(message).recipients if one.address == old]
+        original(queue, message, old, new)
+        with queue._store.transaction() as db:
+            db.execute(
+                "UPDATE recipients SET error = ? WHERE message = ? AND address = ?", (json.dumps(said[0]), message, new)
+            )
+
+
+@mutant
+def every_change_asks_anew() -> None:
+    """The answers are forgotten with every change of a meeting."""
+
+    @instead(module("meetings").Meetings, "keep")
+    def keep(original: Any, meetings: Any, meeting: Any, status: str) -> None:
+        original(meetings, meeting, status)
+        with meetings._store.transaction() as db:
+            db.execute("UPDATE attendees SET status = 'needs-action', answered = NULL WHERE uid = ?", (meeting.uid,))
+
+
+def carried(change: Callable[[bytes], bytes]) -> None:
+    """`change` is made to every message between its server and the store."""
+
+    @instead(module("intake")._Intake, "_keep")
+    def keep(original: Any, intake: Any, validity: str, unique_id: str, raw: bytes) -> Any:
+        return original(intake, validity, unique_id, change(raw))
+
+
+@mutant
+def reads_mail_as_utf8() -> None:
+    """Messages are text in UTF-8, and what is none is replaced."""
+    carried(lambda raw: raw.decode("utf-8", "replace").encode())
+
+
+@mutant
+def recodes_latin_1() -> None:
+    """What is no UTF-8 is taken for Latin-1 and becomes UTF-8."""
+
+    def recoded(raw: bytes) -> bytes:
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            return raw.decode("latin-1").encode()
+        return raw
+
+    carried(recoded)
