@@ -16,11 +16,14 @@ def status_words(effect: Effect) -> set[str]:
     """The status words of a rule's reply: OK, NO, BAD, PREAUTH, BYE, +; none where it says nothing."""
     act = effect.reply
     reply = act.reply if act is not None else None
-    return {line.removeprefix("{tag} ").removeprefix("* ").partition(" ")[0] for line in (reply or "").splitlines()}
+    return {line.removeprefix("* ").partition(" ")[0] for line in (reply or "").splitlines()}
 
 
 def refuses(effect: Effect) -> bool:
-    """Whether the rule's own reply keeps the command from having its effect: every reply without an OK does."""
+    """Whether the rule's own reply keeps the command from having its effect: every reply without an OK does.
+
+    So does one that writes `{tag} OK` itself: it is the whole answer.
+    """
     if effect.reply is None:
         return False
     words = status_words(effect)

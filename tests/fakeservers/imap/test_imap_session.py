@@ -134,6 +134,12 @@ def test_an_accepting_rule_has_the_commands_effect() -> None:
     assert answer[-1] == "OK Fine"
 
 
+def test_a_rule_that_writes_the_tag_itself_is_the_whole_answer() -> None:
+    session = Server(rules=[rule("imap.create", reply="* X\n{tag} OK Fine")]).login()
+    assert session.command("CREATE Away") == ["* X", "OK Fine"]
+    assert not any("Away" in line for line in session.data('LIST "" *'))
+
+
 def test_a_silent_rule_says_and_does_nothing() -> None:
     session = Server(rules=[rule("imap.create", reply="")]).login()
     assert session.command("CREATE x") == []
