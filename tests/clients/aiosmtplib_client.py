@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import aiosmtplib
-from library_protocol import Refused, category, context, results, serve, wire_form
+from library_protocol import Refused, category, context, results, reverse_path, serve, wire_form
 
 FEATURES = [
     "send",
@@ -62,6 +62,8 @@ def kept_by(failure: Exception) -> Refused:
             return Refused("tls-handshake", text)
         case aiosmtplib.SMTPException() if "auth" in text.lower():
             return Refused("auth-mechanism", text)
+        case UnicodeError():
+            return Refused("config", text)
     return Refused("protocol", text)
 
 
@@ -70,7 +72,7 @@ async def connect(settings: dict[str, Any]) -> aiosmtplib.SMTP:
         hostname=settings["host"],
         port=settings["port"],
         timeout=settings["timeout"],
-        local_hostname=settings["ehlo_name"],
+        local_hostname=settings["ehlo_name"] or None,
         use_tls=settings["security"] == "implicit",
         start_tls=START_TLS[settings["security"]],
         tls_context=context(settings),
@@ -129,9 +131,9 @@ class Batch:
     async def _send(self, message: dict[str, Any]) -> dict[str, Refused]:
         if self.session is None or not self.session.is_connected:
             self.session = await connect(self.settings)
-        sender = self.settings["bounce_address"] or message["from"] or ""
+        sender = reverse_path(message, self.settings)
         try:
-            failed, _ = await self.session.sendmail(sender, message["to"], wire_form(message))
+            failed, _ = await self.session.sendmail(sender, message["to"], wire_form(message, self.settings))
         except aiosmtplib.SMTPRecipientsRefused as failure:
             return {one.recipient: _rcpt(one.code, one.message) for one in failure.recipients}
         return {to: _rcpt(code, text) for to, (code, text) in failed.items()}

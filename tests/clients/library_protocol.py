@@ -9,10 +9,10 @@ import ssl
 import sys
 from collections.abc import Callable, Iterable
 from email import message_from_bytes, policy
-from email.utils import formatdate, make_msgid
+from email.utils import formataddr, formatdate, make_msgid
 from typing import Any
 
-__all__ = ["Refused", "category", "context", "error", "results", "serve", "wire_form"]
+__all__ = ["Refused", "category", "context", "error", "incoming", "results", "reverse_path", "serve", "wire_form"]
 
 ENHANCED = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})\s*")
 BY_COMMAND = {
@@ -57,6 +57,17 @@ def category(code: int, text: str, command: str) -> str:
     if code == 530:
         return "authentication"
     return BY_COMMAND.get(command, "protocol") if code >= 500 else "protocol"
+
+
+INCOMING = {
+    "temporary": re.compile(r"\[(UNAVAILABLE|SYS/TEMP|IN-?USE)\]|\bunavailable\b", re.IGNORECASE),
+    "rate-limit": re.compile(r"\[(LIMIT|LOGIN-DELAY)\]|\btoo many\b", re.IGNORECASE),
+}
+
+
+def incoming(text: str, otherwise: str) -> str:
+    """As the contract's rulings have it for IMAP and POP3: by response code and words."""
+    return next((known for known, pattern in INCOMING.items() if pattern.search(text)), otherwise)
 
 
 def error(kept: Refused) -> dict[str, Any]:
@@ -104,7 +115,14 @@ def results(messages: Iterable[dict[str, Any]], send: Callable[[dict[str, Any]],
     return {"results": told, "rate_limited_until": None}
 
 
-def wire_form(message: dict[str, Any]) -> bytes:
+def reverse_path(message: dict[str, Any], settings: dict[str, Any]) -> str:
+    """The envelope sender; an empty `from` is the null reverse-path, whatever the account has."""
+    if message.get("from") == "":
+        return ""
+    return str(settings["bounce_address"] or message.get("from") or settings["from_address"])
+
+
+def wire_form(message: dict[str, Any], settings: dict[str, Any]) -> bytes:
     """The message with the fields that the contract wants added, none for blind copies, and CRLF line ends: given
     octets, the libraries see to dots alone."""
     raw = re.sub(rb"\r\n|\r|\n", b"\r\n", base64.b64decode(message["eml_base64"]))
@@ -117,7 +135,8 @@ def wire_form(message: dict[str, Any]) -> bytes:
     if "Message-ID" not in parsed:
         added += f"Message-ID: {make_msgid(domain='client.example.test')}\r\n".encode()
     if "From" not in parsed:
-        added += f"From: {message['from']}\r\n".encode()
+        address = message.get("from") or settings["from_address"]
+        added += f"From: {formataddr((settings['from_name'], address))}\r\n".encode()
     return added + raw
 
 
