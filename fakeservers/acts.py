@@ -79,9 +79,9 @@ class Act(BaseModel):
     reply: str | None = Field(
         default=None,
         description="said instead of the server's own answer, line by line; for IMAP `OK`, `NO`, `BAD` lines get the "
-        "command's tag, `*` and `+` lines stay; with `{tag} OK` written out it is the whole answer, and the command has "
-        "no effect; empty: nothing is said and the command has no effect (with `truncate: 0` instead it has its effect "
-        "in silence)",
+        "command's tag, `*` and `+` lines stay; with `{tag} OK` written out it is the whole answer, and the command "
+        "has no effect; empty: nothing is said and the command has no effect (with `truncate: 0` instead it has its "
+        "effect in silence)",
     )
     line_end: Literal["crlf", "lf", "cr", "none"] = "crlf"
     untagged: str | None = Field(default=None, description="lines sent before the answer")
