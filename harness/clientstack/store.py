@@ -70,14 +70,21 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=10.0, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute(f"PRAGMA synchronous={'FULL' if durability == 'FULL' else 'NORMAL'}")
-            # Pages of 4 KB: the log is moved into the file, with its two syncs, after some thousand messages.
-            self._db.execute("PRAGMA wal_autocheckpoint=8000")
-            self._create(path)
+            try:
+                self._prepare(path, durability)
+            except BaseException:
+                self._db.close()
+                raise
         except (OSError, sqlite3.Error) as error:
             raise MailError("config", f"the state file {path} cannot be used: {error}") from None
+
+    def _prepare(self, path: Path, durability: str) -> None:
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute(f"PRAGMA synchronous={'FULL' if durability == 'FULL' else 'NORMAL'}")
+        # Pages of 4 KB: the log is moved into the file, with its two syncs, after some thousand messages.
+        self._db.execute("PRAGMA wal_autocheckpoint=8000")
+        self._create(path)
 
     def _create(self, path: Path) -> None:
         """The tables, unless they are there. Two processes may start at once: the second one finds them."""

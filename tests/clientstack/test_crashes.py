@@ -316,10 +316,16 @@ def test_a_locked_database_is_named_and_loses_nothing(
         assert len(mailbox.fetch().messages) == MESSAGES
 
 
-def test_a_file_that_is_no_database_is_named(host: FakeMailHost, tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_named_and_let_go(
+    host: FakeMailHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "mail.sqlite3").write_bytes(b"not a database, but long enough to look at" * 100)
+    opened = sqlite3.connect(tmp_path / "mail.sqlite3")
+    monkeypatch.setattr(sqlite3, "connect", lambda *where, **more: opened)
     with pytest.raises(MailError, match="state file"):
         Outbox(Settings.from_json(settings(host)), tmp_path, MOMENT)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened.execute("SELECT 1")
 
 
 def test_a_clock_that_goes_back_keeps_nothing_waiting(host: FakeMailHost, tmp_path: Path) -> None:
