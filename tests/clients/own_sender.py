@@ -686,9 +686,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def test(request: dict[str, Any]) -> dict[str, Any]:
+    sender, queue = Sender(request), Queue(request)
     try:
-        sender = Sender(request)
-        queue = Queue(request)
         if "queue" in STYLES and queue.limit() is not None:
             raise Trouble(*queue.kept["limits"][queue.account]["error"])
         if request.get("to"):
@@ -701,6 +700,8 @@ def test(request: dict[str, Any]) -> dict[str, Any]:
             sender.session()
         sender.done(tested=True)
     except Trouble as trouble:
+        if trouble.category == "rate-limit" and queue.limit() is None:
+            queue.hit(trouble)
         return {"ok": False, "error": trouble.told()}
     return {"ok": True, "error": None}
 
