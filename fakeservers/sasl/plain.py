@@ -8,15 +8,20 @@ from fakeservers.sasl.exchange import Challenge, Context, Outcome, check_passwor
 __all__ = ["Anonymous", "External", "Login", "Plain", "certificate_names"]
 
 
-class Plain:
-    """RFC 4616: `[authzid] NUL authcid NUL passwd` in one message."""
+class _Plain:
+    """What they have in common: the client speaks first, and says who it is."""
 
-    mechanism = "PLAIN"
     client_first = True
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self.username = ""
+
+
+class Plain(_Plain):
+    """RFC 4616: `[authzid] NUL authcid NUL passwd` in one message."""
+
+    mechanism = "PLAIN"
 
     def step(self, response: bytes | None) -> Challenge | Outcome:
         if response is None:
@@ -34,15 +39,13 @@ class Plain:
         return outcome
 
 
-class Login:
+class Login(_Plain):
     """The LOGIN mechanism (draft-murchison-sasl-login): two prompts, or the username as initial response."""
 
     mechanism = "LOGIN"
-    client_first = True
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self.username = ""
+        super().__init__(context)
         self._asked = False
 
     def step(self, response: bytes | None) -> Challenge | Outcome:
@@ -64,15 +67,10 @@ class Login:
         return check_password(self._context, self.username, text)
 
 
-class External:
+class External(_Plain):
     """RFC 4422 appendix A: the client is whom its TLS certificate names; the response is an authorization identity."""
 
     mechanism = "EXTERNAL"
-    client_first = True
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self.username = ""
 
     def step(self, response: bytes | None) -> Challenge | Outcome:
         if response is None:
@@ -97,14 +95,13 @@ class External:
         return next((account for name in names if (account := self._context.account(name))), None)
 
 
-class Anonymous:
+class Anonymous(_Plain):
     """RFC 4505: a trace message and no password. Refused unless the store has an account called `anonymous`."""
 
     mechanism = "ANONYMOUS"
-    client_first = True
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        super().__init__(context)
         self.username = "anonymous"
 
     def step(self, response: bytes | None) -> Challenge | Outcome:

@@ -100,7 +100,6 @@ class Wire:
     def start_tls(self) -> None:
         self.buffer = b""
         context = ssl.create_default_context(cafile=self.settings["ca_file"])
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.hostname_checks_common_name = False
         if self.settings["client_cert"]:
             context.load_cert_chain(self.settings["client_cert"], self.settings["client_key"])
