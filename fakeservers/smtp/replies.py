@@ -144,7 +144,7 @@ class Lasting(NamedTuple):
     literal: bytes
 
 
-_LASTING = {"client_ip", "sp", "unix_time"}
+_LASTING = {"sp", "unix_time"}
 
 
 def _lasting(text: str, ids: frozenset[str]) -> Lasting | None:

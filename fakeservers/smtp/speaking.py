@@ -29,9 +29,9 @@ class Speaker:
     """The speaking half of a session. `actions` gathers what one call of the wire is answered with."""
 
     __slots__ = (
-        "_commands", "_effect", "_fixed", "_mistakes", "_over", "_replies", "_rules", "_size", "_timed", "_uncounted",
-        "actions", "argument", "checks", "connection", "host", "offered", "overruled", "profile", "refused", "service",
-        "site", "verb",
+        "_commands", "_effect", "_fixed", "_mistakes", "_over", "_replies", "_rules", "_size", "_spelled", "_timed",
+        "_uncounted", "actions", "argument", "checks", "connection", "host", "offered", "overruled", "profile",
+        "refused", "service", "site", "verb",
     )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:
@@ -57,6 +57,8 @@ class Speaker:
         self._fixed: dict[str, Send] | None = None
         """Replies that stay as they are for the whole connection."""
         self._timed: tuple[str, int, Send] | None = None
+        self._spelled: dict[str, bytes] | None = None
+        """This connection's ids as they stand in replies."""
         self._over = False
         self._mistakes = self._uncounted = self._size = 0
         self._commands = Commands(self)  # type: ignore[arg-type]
@@ -159,8 +161,15 @@ class Speaker:
             second = int(self.site.clock.now())
             if self._timed is not None and self._timed[:2] == (key, second):
                 return self._timed[2]
-        word = self.connection.word
-        said = form % tuple([_octets(second if name == "unix_time" else word(name)) for name in names])
+        spelled = self._spelled
+        if spelled is None:
+            spelled = self._spelled = {}
+        for name in names:
+            if name not in spelled:
+                spelled[name] = _octets(self.connection.word(name))
+        if timed:
+            spelled["unix_time"] = b"%d" % second
+        said = form % tuple([spelled[name] for name in names])
         # What the server has made up itself is no secret; the text around it might hold one.
         reply = Send(said, None, None, False, False, self.site.secrets.clears(literal))
         if timed:

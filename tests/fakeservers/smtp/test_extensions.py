@@ -138,6 +138,13 @@ def test_xclient_makes_another_client_and_begins_anew() -> None:
     assert dialogue.events("xclient")[0].facts["NAME"] == "a.example"
 
 
+def test_replies_after_xclient_name_the_new_client() -> None:
+    dialogue = hello(generic(ehlo=["XCLIENT ADDR"], replies={"noop.ok": "250 2.0.0 OK {client_ip}"}))
+    assert dialogue.say("NOOP") == "250 2.0.0 OK 192.0.2.1"
+    dialogue.say("XCLIENT ADDR=192.0.2.9", "EHLO proxied.example")
+    assert dialogue.say("NOOP") == "250 2.0.0 OK 192.0.2.9"
+
+
 def test_xclient_where_it_may_not_stand() -> None:
     assert hello().say("XCLIENT ADDR=192.0.2.9").startswith("502 ")
     dialogue = offering("XCLIENT ADDR")
