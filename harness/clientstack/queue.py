@@ -35,7 +35,7 @@ _OF_STATE: Final = {
 _IN_DOUBT: Final = "UPDATE recipients SET state = 'in-doubt' WHERE message = ? AND address = ?"
 _HISTORY: Final = (
     "INSERT INTO history (message, number, address, at, state, words) "
-    "SELECT ?1, ifnull(max(number), 0) + 1, ?2, ?3, ?4, ?5 FROM history WHERE message = ?1"
+    "SELECT :message, ifnull(max(number), 0) + 1, :address, :at, :state, :words FROM history WHERE message = :message"
 )
 
 
@@ -372,7 +372,8 @@ class Queue:
         return len(chosen)
 
     def _remember(self, db: sqlite3.Connection, message: int, address: str, state: str, words: str) -> None:
-        db.execute(_HISTORY, (message, address, self._now, state, words))
+        values = {"message": message, "address": address, "at": self._now, "state": state, "words": words}
+        db.execute(_HISTORY, values)
 
 
 def _wait(attempts: int, error: MailError) -> float:
