@@ -103,7 +103,7 @@ class Carrier(Tcp):
     def _answer(self, question: Callable[[], Sequence[Action | Ask]]) -> Sequence[Action | Ask]:
         try:
             return question()
-        except Exception:  # noqa: BLE001 as above
+        except Exception:  # noqa: BLE001 no input may stop the host; the defect is reported by it
             return self._failed()
 
     def _failed(self) -> list[Action]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from harness.reports.record import RunRecord
     from harness.selection import Selection
 
 __all__ = ["run"]
@@ -144,9 +145,8 @@ def _run(
         pool.open_ahead(names[0])
 
     from harness.collector import RunFacts, by_file
-    from harness.reports import jsonfile
     from harness.reports.atomic import check_writable
-    from harness.reports.record import RunRecord
+    from harness.reports.record import RunRecord as Record
     from harness.reports.text import TextReport, make_console
     from harness.results import Result, exit_status
     from harness.session import run_cases
@@ -170,7 +170,9 @@ def _run(
     seconds = time.time() - began
     order = {name: index for index, name in enumerate(selection.ids)}
     outcome.results.sort(key=lambda result: order.get(result.id, 0))
-    record = RunRecord(
+    status = exit_status(outcome.results) if outcome.signal is None else 128 + outcome.signal
+    report.finish(outcome.results, seconds, outcome.signal is not None, status)
+    record = Record(
         mailrig=_version(),
         seed=seed,
         started=datetime.fromtimestamp(int(began), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -180,15 +182,19 @@ def _run(
         selected=selection.ids,
         results=outcome.results,
     )
-    status = exit_status(outcome.results) if outcome.signal is None else 128 + outcome.signal
-    report.finish(outcome.results, seconds, outcome.signal is not None, status)
+    _write(record, json_file, junit_file)
+    sys.exit(status)
+
+
+def _write(record: RunRecord, json_file: Path | None, junit_file: Path | None) -> None:
     if json_file is not None:
+        from harness.reports import jsonfile
+
         jsonfile.write(json_file, record)
     if junit_file is not None:
         from harness.reports import junit
 
         junit.write(junit_file, record)
-    sys.exit(status)
 
 
 def _version() -> str:
