@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from fakeservers.pieces import Pieces
+
 __all__ = [
     "Action",
+    "Bulk",
     "Cut",
     "End",
     "Ending",
@@ -53,6 +56,13 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Bulk:
+    """Much of an answer: a message's octets among it, which nobody copies on their way to the socket."""
+
+    pieces: Pieces
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Real seconds in which nothing is read or sent."""
 
@@ -93,7 +103,7 @@ class More:
     proceed: Callable[[], Sequence[Action]]
 
 
-Action = Send | Wait | StartTls | Cut | Inflate | More | End
+Action = Send | Bulk | Wait | StartTls | Cut | Inflate | More | End
 
 
 @dataclass(frozen=True, slots=True)

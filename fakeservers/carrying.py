@@ -10,7 +10,7 @@ from itertools import pairwise
 from time import monotonic
 from typing import TYPE_CHECKING, get_args
 
-from fakeservers.actions import Action, Cut, End, Ending, Inflate, More, Pace, Send, Session, StartTls, Wait
+from fakeservers.actions import Action, Bulk, Cut, End, Ending, Inflate, More, Pace, Send, Session, StartTls, Wait
 from fakeservers.connection import Connection
 from fakeservers.deflate import Deflated
 from fakeservers.tcp import Poller, Tcp
@@ -146,6 +146,13 @@ class Carrier(Tcp):
                     rare.held += data
                 case Send():
                     self._queue[:0] = _segments(action)
+                case Bulk(pieces):
+                    if rare is None and self._tls is None:
+                        self._flush()
+                        self._enter(self.connection.where, SAID_BODY, pieces)
+                        self.write_all(pieces)
+                    else:
+                        self._queue.insert(0, Send(bytes(pieces), body=True))
                 case Wait(seconds):
                     self._flush()
                     self._busy = True

@@ -15,10 +15,14 @@ import struct
 from collections.abc import Callable
 from selectors import EVENT_READ, EVENT_WRITE
 
+from fakeservers.pieces import Pieces
+
 __all__ = ["Acceptor", "Poller", "Tcp", "Watched"]
 
 HIGH, LOW = 64 * 1024, 16 * 1024
 """Octets not yet sent, above which the connection is choked, and at which it is not any more."""
+_PIECES = 1024
+"""What one call may be given: Linux' IOV_MAX."""
 AT_ONCE = 64
 """Connections accepted before others are served."""
 _FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -118,6 +122,23 @@ class Tcp(Watched):
             self._unsent += data
         if len(self._unsent) > HIGH:
             self.choked = True
+
+    def write_all(self, pieces: Pieces) -> None:
+        """The same for many pieces, of which those that the socket takes at once are not copied."""
+        if self._unsent is None:
+            if self._lost:
+                return
+            try:
+                sent = self._sock.sendmsg(pieces.each[:_PIECES])
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self._drop(error)
+                return
+            if sent < len(pieces):
+                self.write(bytes(pieces)[sent:])
+        else:
+            self.write(bytes(pieces))
 
     def write_eof(self) -> None:
         """End our half behind what is unsent."""

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from urllib.parse import quote, quote_plus
 
 from fakeservers.clock import Clock
+from fakeservers.pieces import Pieces
 
 __all__ = ["Entry", "Secrets", "Transcript", "What", "Where"]
 
@@ -220,10 +221,10 @@ class Transcript:
         the client sent is followed by an event that says over which channel."""
         self.enter((connection, service, tls), (direction, rule, body, facts), data, masked=masked)
 
-    def enter(self, where: Where, what: What, data: bytes, masked: bool = False) -> None:
-        """As `add`, for who has `where` and `what` ready."""
+    def enter(self, where: Where, what: What, data: bytes | Pieces, masked: bool = False) -> None:
+        """As `add`, for who has `where` and `what` ready. `Pieces` are a body and stay as they are."""
         found = None
-        if not (masked or what[2]):
+        if not (masked or what[2] or isinstance(data, Pieces)):
             clean = self._clean(data)
             if clean is None:
                 data, found = self.secrets.mask(data)
@@ -273,7 +274,7 @@ class Transcript:
         self._room = room
 
 
-def _entry(where: Where, what: What, now: float, elapsed: float, data: bytes) -> Entry:
+def _entry(where: Where, what: What, now: float, elapsed: float, data: bytes | Pieces) -> Entry:
     connection, service, tls = where
     direction, rule, body, facts = what
-    return Entry(connection, service, now, elapsed, direction, data, tls, rule, body, facts)
+    return Entry(connection, service, now, elapsed, direction, bytes(data), tls, rule, body, facts)

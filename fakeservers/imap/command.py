@@ -13,7 +13,18 @@ from fakeservers.imap.cursor import Cursor
 if TYPE_CHECKING:
     from fakeservers.imap.session import ImapSession
 
-__all__ = ["ANY", "LOGGED_IN", "NOT_LOGGED_IN", "SELECTED", "Answer", "Command", "Interlude", "RefusedError", "State"]
+__all__ = [
+    "ANY",
+    "LOGGED_IN",
+    "NOT_LOGGED_IN",
+    "SELECTED",
+    "Answer",
+    "Around",
+    "Command",
+    "Interlude",
+    "RefusedError",
+    "State",
+]
 
 
 class State(Enum):
@@ -54,6 +65,10 @@ class Interlude:
         return []
 
 
+Around = tuple[bytes, bytes, bytes]
+"""A line with a literal that nobody has to copy: what stands before it, its octets, and what stands behind."""
+
+
 @dataclass(slots=True)
 class Answer:
     """What a command that succeeded says. `key` is the tagged reply's; `interlude` means that it is not said yet."""
@@ -66,7 +81,7 @@ class Answer:
     """Said with an interlude: the continuation request."""
     secret: bool = False
     """The line proves a password."""
-    stream: Iterator[bytes] | None = None
+    stream: Iterator[bytes | Around] | None = None
     """Untagged lines that are made while they are sent, because there may be many."""
 
 

@@ -118,7 +118,8 @@ def _body(cursor: Cursor, *, sees: bool) -> Item:
     section = read_section(cursor)
     partial = read_partial(cursor)
     key = b"BODY[%b]" % section.spelled() + (b"" if partial is None else b"<%d>" % partial[0])
-    return Item("BODY[]", _section_writer(key, section, partial), sees)
+    whole = key if section == Section() and partial is None else None
+    return Item("BODY[]", _section_writer(key, section, partial), sees, whole)
 
 
 def read_section(cursor: Cursor) -> Section:
@@ -158,7 +159,7 @@ def _section_writer(key: bytes, section: Section, partial: tuple[int, int] | Non
 
 
 def _simple(name: str) -> Item:
-    return Item(name, _SIMPLE[name], name in ("RFC822", "RFC822.TEXT"))
+    return Item(name, _SIMPLE[name], name in ("RFC822", "RFC822.TEXT"), b"RFC822" if name == "RFC822" else None)
 
 
 def _rfc822_header(raw: bytes) -> bytes:

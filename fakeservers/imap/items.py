@@ -21,11 +21,12 @@ Writer = Callable[[Selected, Message], bytes]
 @dataclass(frozen=True, slots=True)
 class Item:
     """One data item: its name, how it is written, and whether fetching it sets \\Seen. Items of one `name` are said
-    once, unless the name ends in `[]`."""
+    once, unless the name ends in `[]`. `whole`: it is the whole message as a literal, and stands under this key."""
 
     name: str
     write: Writer
     sees: bool = False
+    whole: bytes | None = None
 
 
 ItemReader = Callable[[Cursor, "ImapSession", str], Item]

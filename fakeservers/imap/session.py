@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from fakeservers.actions import Action, End, Inflate, More, Send, StartTls, TlsFacts
+from fakeservers.actions import Action, Bulk, End, Inflate, More, Send, StartTls, TlsFacts
 from fakeservers.connection import Connection
 from fakeservers.imap import masking
 from fakeservers.imap.command import Answer, Command, RefusedError
@@ -14,12 +14,13 @@ from fakeservers.imap.cursor import BadSyntaxError, Cursor
 from fakeservers.imap.reading import Reader, Refused, Stray, Wanted, Whole
 from fakeservers.imap.ruled import refuses, spoken, status_words
 from fakeservers.imap.voice import Voice
+from fakeservers.pieces import Pieces
 from fakeservers.rules import Effect
 from fakeservers.transcript import NOTHING
 
 __all__ = ["ImapSession"]
 
-_PIECE = 256 * 1024
+_PIECE = 512 * 1024
 """Octets of an answer that are made at once: a longer one is made while it is sent."""
 
 
@@ -299,12 +300,16 @@ class ImapSession(SessionContext):
         whole = self.effect is not None
         try:
             for line in answer.stream:
-                self.out.append(line)
-                size += len(line)
+                if isinstance(line, bytes):
+                    self.out.append(line)
+                    size += len(line)
+                else:
+                    self.out += line
+                    size += len(line[1])
                 if size > _PIECE and not whole:
-                    said, self.out = self.out, []
+                    said, self.out = Pieces(self.out), []
                     self._streaming = True
-                    piece = Send(b"".join(said), body=True)
+                    piece = Bulk(said) if self._voice is None else Send(bytes(said), body=True)
                     return [piece, More(lambda: self._go_on(answer, expunges=expunges, uid=uid))]
         except RefusedError as error:
             self._streaming = False

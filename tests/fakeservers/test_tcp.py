@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import struct
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from fakeservers.pieces import Pieces
 from fakeservers.tcp import HIGH, Acceptor, Poller, Tcp
 
 MUCH = b"0123456789abcdef" * (1 << 19)
@@ -88,6 +90,27 @@ def test_what_the_socket_does_not_take_follows_in_order_and_then_the_end() -> No
         assert talk.told == ["resumed"]
         assert [*choked, talk.choked] == [True, False]
         assert not talk.lost.done(), "only our half has ended"
+
+
+def test_pieces_are_sent_in_order_however_many_and_large_they_are() -> None:
+    small = [b"%d," % number for number in range(3_000)]
+    with pair() as (poller, talk, far):
+        talk.write_all(Pieces(small))
+        talk.write_all(Pieces([MUCH, b"and", b"more"]))
+        assert talk.choked
+        talk.write_all(Pieces([b"behind ", b"it"]))
+        talk.close()
+        assert run(poller, everything(far)) == b"".join(small) + MUCH + b"andmorebehind it"
+        talk.write_all(Pieces([b"nobody", b"takes it"]))
+
+
+def test_pieces_for_a_connection_that_was_reset() -> None:
+    with pair() as (poller, talk, far):
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.close()
+        talk.read(False)
+        talk.write_all(Pieces([MUCH, MUCH]))
+        assert isinstance(run(poller, talk.lost), ConnectionError)
 
 
 def test_a_close_waits_for_what_is_unsent() -> None:

@@ -11,7 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fakeservers.clock import Clock
-from fakeservers.transcript import Entry, Secrets, Transcript
+from fakeservers.pieces import Pieces
+from fakeservers.transcript import SAID_BODY, Entry, Secrets, Transcript
 
 USER = "alice@example.test"
 
@@ -131,6 +132,16 @@ def test_bodies_are_kept_as_they_are_and_printed_by_size() -> None:
     known.add(1, "smtp", "C", body, body=True)
     assert known[0].data is body
     assert known[0].text == "<message of 25 octets>"
+
+
+def test_pieces_are_kept_as_they_came_and_seen_whole() -> None:
+    known = transcript("hunter22", keep_bytes=1000)
+    body = Pieces([b"my password ", b"is hunter22\r\n"])
+    known.enter((1, "imap", None), SAID_BODY, body)
+    assert known[0].data == b"my password is hunter22\r\n"
+    assert known[0].text == "<message of 25 octets>"
+    known.enter((1, "imap", None), SAID_BODY, Pieces([b"x" * 600, b"y" * 390]))
+    assert [len(entry.data) for entry in known] == [990]
 
 
 def test_entries_are_printed_on_one_line() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from fakeservers.imap import gmail
-from fakeservers.imap.command import SELECTED, Answer, Command, RefusedError
+from fakeservers.imap.command import SELECTED, Answer, Around, Command, RefusedError
 from fakeservers.imap.commands.appending import known_flags, target
 from fakeservers.imap.commands.mailboxes import account_of
 from fakeservers.imap.commands.quota import check_room
@@ -104,19 +104,30 @@ class Fetch(_OnMessages):
         if self.vanished and (gone := vanished_since(view.mailbox, since, self.wanted)):
             out.append(b"* VANISHED (EARLIER) %b\r\n" % compact(gone))
 
-        def lines() -> Iterator[bytes]:
+        def became_seen(message: Message) -> Iterator[bytes]:
+            if "FLAGS" not in names:
+                yield b" FLAGS " + view.flags(message)
+            if session.condstore and "MODSEQ" not in names:
+                yield b" MODSEQ (%d)" % message.modseq
+            if session.names_uids and not self.uid and "UID" not in names:
+                yield b" UID %d" % message.uid
+
+        whole = wanted[-1].whole if writers[-1] is wanted[-1].write else None
+        if whole is not None:
+            writers.pop()
+            whole = b" " + whole if writers else whole
+
+        def lines() -> Iterator[bytes | Around]:
             for seq, message in view.numbered(spans):
                 if message.modseq <= since:
                     continue
-                data = [write(view, message) for write in writers]
-                if seen and message.uid in seen:
-                    if "FLAGS" not in names:
-                        data.append(b"FLAGS " + view.flags(message))
-                    if session.condstore and "MODSEQ" not in names:
-                        data.append(b"MODSEQ (%d)" % message.modseq)
-                    if session.names_uids and not self.uid and "UID" not in names:
-                        data.append(b"UID %d" % message.uid)
-                yield b"* %d FETCH (%b)\r\n" % (seq, b" ".join(data))
+                said = b" ".join([write(view, message) for write in writers]) if writers else b""
+                end = b"%b)\r\n" % b"".join(became_seen(message)) if seen and message.uid in seen else b")\r\n"
+                if whole is None:
+                    yield b"* %d FETCH (%b%b" % (seq, said, end)
+                else:
+                    octets = message.raw
+                    yield b"* %d FETCH (%b%b {%d}\r\n" % (seq, said, whole, len(octets)), octets, end
 
         return Answer("fetch.ok", stream=lines())
 

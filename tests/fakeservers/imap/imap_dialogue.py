@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fakeservers import FakeMailHost
-from fakeservers.actions import Action, End, More, Send, StartTls, TlsFacts
+from fakeservers.actions import Action, Bulk, End, More, Send, StartTls, TlsFacts
 from fakeservers.clock import Clock
 from fakeservers.connection import Connection
 from fakeservers.imap.session import ImapSession
@@ -107,6 +107,8 @@ class Dialogue:
             self.actions.append(action)
             if isinstance(action, Send):
                 said += action.data
+            elif isinstance(action, Bulk):
+                said += bytes(action.pieces)
             elif isinstance(action, More):
                 said += self._said(action.proceed())
         return said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 import zlib
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakeservers import FakeMailHost
+from fakeservers.certificates import ca_file
 from fakeservers.mailstore import Message
 from fakeservers.profile import load_profile
+from fakeservers.rules import Rule
 
 
 @pytest.fixture
@@ -24,8 +27,12 @@ def host() -> Iterator[FakeMailHost]:
 
 
 class Client:
-    def __init__(self, host: FakeMailHost) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", host.endpoints()["ports"]["imap"]), timeout=10)
+    def __init__(self, host: FakeMailHost, *, tls: bool = False) -> None:
+        port = host.endpoints()["ports"]["imaps" if tls else "imap"]
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        if tls:
+            context = ssl.create_default_context(cafile=ca_file())
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self.out = zlib.compressobj(wbits=-15)
         self.inflate = zlib.decompressobj(wbits=-15)
         self.compressed = False
@@ -128,6 +135,32 @@ def test_a_long_answer_is_made_while_it_is_sent(host: FakeMailHost) -> None:
         assert answer.count(b"y" * 50_000) == 400
         assert b"EXPUNGE" not in answer, "no EXPUNGE while sequence numbers are in use"
         assert b"* STATUS INBOX (MESSAGES 398)" in client.until(b"f OK")
+
+
+@pytest.mark.parametrize("how", ["clear", "tls", "deflate", "bandwidth"])
+def test_a_long_answer_is_the_same_over_everything(how: str) -> None:
+    """Octet for octet, and the transcript has it too."""
+    narrow = Rule.model_validate({"name": "narrow", "at": "imap.accept", "bandwidth": 20_000_000})
+    with FakeMailHost("generic", services=["imap", "imaps"], rules=[narrow] if how == "bandwidth" else []) as host:
+        fill(host, 600, 2_000)
+        client = Client(host, tls=how == "tls")
+        with client.socket:
+            if how == "deflate":
+                client.tell(b"c COMPRESS DEFLATE\r\n")
+                client.until(b"c OK")
+                client.compressed = True
+            client.tell(b"d SELECT INBOX\r\n")
+            client.until(b"d OK")
+            client.tell(b"e FETCH 1:* (UID BODY.PEEK[] FLAGS)\r\nf FETCH 1:* (UID BODY[])\r\n")
+            answers = client.until(b"e OK"), client.until(b"f OK")
+        content = b"Subject: x\r\n\r\n" + b"y" * 2_000
+        line = b"* %%d FETCH (UID %%d BODY[] {%d}\r\n%b FLAGS (%%b\\Recent))\r\n" % (len(content), content)
+        said = b"".join(entry.data for entry in host.transcript if entry.direction == "S")
+        for answer, seen in zip(answers, (b"", b"\\Seen "), strict=True):
+            expected = b"".join(line % (number, number, seen) for number in range(1, 601))
+            assert answer.rpartition(b"\r\n")[0].rpartition(b"\r\n")[0] + b"\r\n" == expected
+            assert expected in said
+        assert host.errors == []
 
 
 def test_a_client_that_never_reads_its_answer_is_let_go() -> None:
