@@ -33,7 +33,8 @@ class Labels:
         self._places: dict[int, dict[Mailbox, Message]] = {}
         self._threads: dict[int, int] = {}
         self._working = False
-        self._waiting: list[tuple[Mailbox, Message]] = []
+        self._waiting: list[Message] = []
+        """New mail in INBOX."""
 
     def attach(self, mailbox: Mailbox) -> None:
         """Watch a new mailbox. Messages leave All Mail only by going to Trash or Spam."""
@@ -86,8 +87,9 @@ class Labels:
         """Put the mail that waits under its labels."""
         if self._waiting:
             waiting, self._waiting = self._waiting, []
-            for mailbox, message in waiting:
-                self._added(mailbox, message)
+            inbox = self._account.boxes["INBOX"]
+            for message in waiting:
+                self._added(inbox, message)
 
     def _looked_at(self) -> bool:
         """Somebody else watches a mailbox, and is to be told of new mail in it."""
@@ -98,7 +100,7 @@ class Labels:
 
     def _changed(self, mailbox: Mailbox, what: str, messages: list[Message]) -> None:
         if what == "exists" and mailbox.name == "INBOX" and not self._looked_at():
-            self._waiting += [(mailbox, message) for message in messages]
+            self._waiting += messages
             return
         self.settle()
         match what:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from random import Random
+from struct import Struct
 
 __all__ = ["DYNAMIC", "format_of", "generate", "placeholders", "render", "split"]
 
@@ -65,27 +66,25 @@ def format_of(text: str) -> str:
 
 def generate(pattern: str, random: Random) -> str:
     """A text of the form that `pattern` gives: `[0-9a-f]{13}-sm[a-z]{3}`; sets in brackets, all else literal."""
-    octets, pieces = _pieces(pattern)
-    drawn = random.randbytes(octets)
-    return b"".join(
-        [drawn[start:end].translate(choice) if start >= 0 else choice for start, end, choice in pieces]
-    ).decode()
+    form, sets, choices = _form(pattern)
+    return (form % tuple(map(bytes.translate, sets.unpack(random.randbytes(sets.size)), choices))).decode()
 
 
 @lru_cache(maxsize=256)
-def _pieces(pattern: str) -> tuple[int, list[tuple[int, int, bytes]]]:
-    """How many characters to draw; and in turn which of them to take and what each of 256 numbers stands for, or
-    literal text. Sets are ASCII."""
-    pieces = []
-    drawn = 0
+def _form(pattern: str) -> tuple[bytes, Struct, list[bytes]]:
+    """The text with a place for each set; how many characters each set takes of those that are drawn; and what each of
+    256 numbers stands for in it. Sets are ASCII."""
+    form = b""
+    sizes = ""
+    choices = []
     for many, times, one, literal in _PATTERN.findall(pattern):
         if literal:
-            pieces.append((-1, 0, literal.encode()))
+            form += literal.encode().replace(b"%", b"%%")
         else:
-            alphabet = _alphabet(many or one).encode("ascii")
-            before, drawn = drawn, drawn + int(times or 1)
-            pieces.append((before, drawn, (alphabet * 256)[:256]))
-    return drawn, pieces
+            form += b"%b"
+            sizes += f"{int(times or 1)}s"
+            choices.append((_alphabet(many or one).encode("ascii") * 256)[:256])
+    return form, Struct(sizes), choices
 
 
 def _alphabet(charset: str) -> str:

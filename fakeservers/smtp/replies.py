@@ -6,7 +6,7 @@ its code optional, since the keywords follow it. Texts may hold placeholders, se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -135,26 +135,41 @@ def is_auth(keyword: str) -> bool:
 
 
 class Lasting(NamedTuple):
-    """A reply that holds the connection's ids, its client and the second, and nothing of a command: `form` as octets to
-    be formatted, the names in it, whether the second is among them, and all that is no name."""
+    """Replies that hold the connection's ids and the second, and nothing of a command: their keys, `form` as octets to
+    be formatted with a NUL between the replies, the names in it in turn, the ids among them, whether the second is
+    among them, and all that is no name."""
 
+    keys: tuple[str, ...]
     form: bytes
     names: tuple[str, ...]
+    ids: tuple[str, ...]
     timed: bool
     literal: bytes
 
 
 _LASTING = {"sp", "unix_time"}
+_USUAL = ("greeting", "mail.ok", "rcpt.ok", "data.go", "quit")
+"""What nearly every connection hears is made at once: one by one takes twice as long."""
 
 
-def _lasting(text: str, ids: frozenset[str]) -> Lasting | None:
-    parts = pieces(text)
-    names = tuple(str(name) for name in parts[1::2])
-    if not (ids | _LASTING).issuperset(names):
-        return None
-    literals = [part for part in parts[::2] if isinstance(part, bytes)]
-    form = b"%b".join(part.replace(b"%", b"%%") for part in literals)
-    return Lasting(form, names, "unix_time" in names, b"\0".join(literals))
+def _lasting(texts: Mapping[str, str], ids: frozenset[str]) -> dict[str, Lasting]:
+    """Those of these replies that last, by their keys."""
+    lasting = {}
+    for key, text in texts.items():
+        names = tuple(str(name) for name in pieces(text)[1::2])
+        if (ids | _LASTING).issuperset(names):
+            lasting[key] = (names, [part for part in pieces(text)[::2] if isinstance(part, bytes)])
+    usual = [key for key in _USUAL if key in lasting and "unix_time" not in lasting[key][0]]
+    groups = [usual, *([key] for key in lasting if key not in usual)]
+    return {key: _group(keys, lasting) for keys in groups for key in keys}
+
+
+def _group(keys: Sequence[str], lasting: Mapping[str, tuple[tuple[str, ...], list[bytes]]]) -> Lasting:
+    names = tuple(name for key in keys for name in lasting[key][0])
+    forms = [b"%b".join(part.replace(b"%", b"%%") for part in lasting[key][1]) for key in keys]
+    literals = [part for key in keys for part in lasting[key][1]]
+    ids = tuple(dict.fromkeys(name for name in names if name != "unix_time"))
+    return Lasting(tuple(keys), b"\0".join(forms), names, ids, "unix_time" in names, b"\0".join(literals))
 
 
 class Replies:
@@ -185,11 +200,9 @@ class Replies:
             for key, text in self.texts.items()
             if "{" not in text and key not in MISTAKES
         }
-        self.lasting = {
-            key: lasting
-            for key, text in self.texts.items()
-            if key not in self.usual and key not in MISTAKES and (lasting := _lasting(text, ids)) is not None
-        }
+        self.lasting = _lasting(
+            {key: text for key, text in self.texts.items() if key not in self.usual and key not in MISTAKES}, ids
+        )
 
     def keywords(self, profile: SmtpProfile, *, starttls: bool, auth: bool, tls: bool) -> tuple[str, ...]:
         """The profile's EHLO keywords, STARTTLS and AUTH only where they are offered, REQUIRETLS under TLS (RFC 8689

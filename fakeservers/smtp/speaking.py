@@ -29,8 +29,8 @@ class Speaker:
     """The speaking half of a session. `actions` gathers what one call of the wire is answered with."""
 
     __slots__ = (
-        "_commands", "_effect", "_fixed", "_mistakes", "_over", "_replies", "_rules", "_size", "_spelled", "_timed",
-        "_uncounted", "actions", "argument", "checks", "connection", "host", "offered", "overruled", "profile",
+        "_commands", "_effect", "_fixed", "_mistakes", "_over", "_replies", "_rules", "_size", "_timed", "_uncounted",
+        "actions", "argument", "checks", "connection", "host", "offered", "overruled", "profile",
         "refused", "service", "site", "verb",
     )  # fmt: skip
 
@@ -57,8 +57,6 @@ class Speaker:
         self._fixed: dict[str, Send] | None = None
         """Replies that stay as they are for the whole connection."""
         self._timed: tuple[str, int, Send] | None = None
-        self._spelled: dict[str, bytes] | None = None
-        """This connection's ids as they stand in replies."""
         self._over = False
         self._mistakes = self._uncounted = self._size = 0
         self._commands = Commands(self)  # type: ignore[arg-type]
@@ -152,33 +150,30 @@ class Speaker:
     def _make(self, key: str, values: dict[str, object]) -> Send:
         """A reply with its placeholders filled; kept where it stays as it is for the whole connection, or for the
         second that it names."""
-        lasting = self._replies.lasting.get(key)
-        if lasting is None or values:
+        group = self._replies.lasting.get(key)
+        if group is None or values:
             return Send(self._words(key, values))
-        form, names, timed, literal = lasting
         second = 0
-        if timed:
+        if group.timed:
             second = int(self.site.clock.now())
             if self._timed is not None and self._timed[:2] == (key, second):
                 return self._timed[2]
-        spelled = self._spelled
-        if spelled is None:
-            spelled = self._spelled = {}
-        for name in names:
-            if name not in spelled:
-                spelled[name] = _octets(self.connection.word(name))
-        if timed:
-            spelled["unix_time"] = b"%d" % second
-        said = form % tuple([spelled[name] for name in names])
+        word = self.connection.word
+        words = {name: _octets(word(name)) for name in group.ids}
+        if group.timed:
+            words["unix_time"] = b"%d" % second
+        said = group.form % tuple(map(words.__getitem__, group.names))
         # What the server has made up itself is no secret; the text around it might hold one.
-        reply = Send(said, None, None, False, False, self.site.secrets.clears(literal))
-        if timed:
-            self._timed = (key, second, reply)
-        elif self._fixed is None:
-            self._fixed = {key: reply}
-        else:
-            self._fixed[key] = reply
-        return reply
+        clear = self.site.secrets.clears(group.literal)
+        if group.timed:
+            self._timed = (key, second, Send(said, None, None, False, False, clear))
+            return self._timed[2]
+        made = {
+            each: Send(text, None, None, False, False, clear)
+            for each, text in zip(group.keys, said.split(b"\0"), strict=True)
+        }
+        self._fixed = made if self._fixed is None else {**self._fixed, **made}
+        return made[key]
 
     def say_bytes(self, answer: bytes, *, secret: bool = False) -> None:
         """Reply with `answer` as it is, unless a rule has another."""

@@ -320,7 +320,7 @@ ROWS = [
     Row("many per connection, 1 MB", large, 3, 4),
     Row("pipelined, 2 KB", pipelined, 150, 4),
 ]
-TURNS = 5
+TURNS = 9
 STARTTLS = ("aiosmtpd", "generic", "gmail")
 """Servers that have it here."""
 
