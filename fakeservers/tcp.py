@@ -22,7 +22,7 @@ __all__ = ["Acceptor", "Poller", "Tcp", "Watched"]
 HIGH, LOW = 64 * 1024, 16 * 1024
 """Octets not yet sent, above which the connection is choked, and at which it is not any more."""
 _PIECES = 1024
-"""What one call may be given: Linux' IOV_MAX."""
+"""As many as one call takes (Linux' IOV_MAX): more are short ones, which are better sent as one."""
 AT_ONCE = 64
 """Connections accepted before others are served."""
 _FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -125,11 +125,11 @@ class Tcp(Watched):
 
     def write_all(self, pieces: Pieces) -> None:
         """The same for many pieces, of which those that the socket takes at once are not copied."""
-        if self._unsent is None:
+        if self._unsent is None and len(pieces.each) <= _PIECES:
             if self._lost:
                 return
             try:
-                sent = self._sock.sendmsg(pieces.each[:_PIECES])
+                sent = self._sock.sendmsg(pieces.each)
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError as error:

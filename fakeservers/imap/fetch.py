@@ -183,7 +183,7 @@ _SIMPLE: dict[str, Writer] = {
     "FLAGS": lambda view, message: b"FLAGS " + view.flags(message),
     "INTERNALDATE": lambda view, message: b"INTERNALDATE " + internal_date(message.received, message.zone),
     "RFC822.SIZE": lambda view, message: b"RFC822.SIZE %d" % message.size,
-    "ENVELOPE": lambda view, message: b"ENVELOPE " + envelope_of(message),
+    "ENVELOPE": lambda view, message: b"ENVELOPE " + (message.envelope or envelope_of(message)),
     "BODYSTRUCTURE": lambda view, message: b"BODYSTRUCTURE " + bodystructure_of(message),
     "BODY": lambda view, message: b"BODY " + body_of(message),
     "RFC822": _literal(b"RFC822", lambda raw: raw),

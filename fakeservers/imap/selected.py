@@ -199,4 +199,4 @@ class Selected:
 
     def flags(self, message: Message) -> bytes:
         """The message's flag list as this session sees it."""
-        return flag_list(message.flags, bool(self._recent) and self.is_recent(message))
+        return flag_list(message.flags, self.is_recent(message) if self._recent else False)
