@@ -99,6 +99,8 @@ class ScenarioFile(pytest.File):
 
 class ScenarioItem(pytest.Item):
     result: Result | None = None
+    unusable: str | None = None
+    """Why the client could not be started or greeted."""
 
     def __init__(self, *, case_id: str, client_name: str, **rest: Any) -> None:
         super().__init__(**rest)
@@ -114,7 +116,7 @@ class ScenarioItem(pytest.Item):
         try:
             client = pool_of(self.config).get(self.client_name)
         except ClientFailed as error:
-            scenario = case.scenario
+            scenario, self.unusable = case.scenario, str(error)
             self.result = Result(
                 case.id, scenario.provider, self.client_name, scenario.tags, "error", 0.0, str(error), file=case.shown
             )

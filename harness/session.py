@@ -39,6 +39,8 @@ class Outcome:
     ending: bool = False
     """The signal has reached pytest, which ends in good order from here on."""
     trouble: str | None = None
+    unusable: str | None = None
+    """Why the client could not be started or greeted in the first case; the others were not run."""
 
 
 def run_cases(
@@ -66,7 +68,7 @@ def run_cases(
             status = pytest.main(arguments, plugins=[_RunPlugin(facts, pool, outcome, on_result, Path(pids))])
         except KeyboardInterrupt:
             status = pytest.ExitCode.INTERRUPTED
-    if status == pytest.ExitCode.INTERRUPTED and outcome.signal is None:
+    if status == pytest.ExitCode.INTERRUPTED and outcome.signal is None and outcome.unusable is None:
         outcome.signal = signal.SIGINT
     if outcome.signal is None:
         _account_for(cases, facts, outcome, on_result)
@@ -81,11 +83,12 @@ def _account_for(cases: list[Case], facts: RunFacts, outcome: Outcome, on_result
     known = {result.id for result in outcome.results}
     for case in cases:
         if case.id not in known:
-            reason = outcome.trouble or "the case was never run"
+            reason = outcome.unusable or outcome.trouble or "the case was never run"
             scenario = case.scenario
             result = Result(case.id, scenario.provider, facts.names[0], scenario.tags, "error", 0.0, reason)
             outcome.results.append(result)
-            on_result(result)
+            if outcome.unusable is None:
+                on_result(result)
 
 
 class _RunPlugin:
@@ -124,7 +127,12 @@ class _RunPlugin:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         plain = getattr(report, "mailrig", None)
-        if plain is not None:
+        unusable = getattr(report, "mailrig_unusable", None)
+        if unusable is not None and not self._outcome.results:
+            # It will not fare better in the other cases: what is wrong is said once.
+            self._outcome.unusable = unusable
+            pytest.exit(unusable, pytest.ExitCode.INTERRUPTED)
+        elif plain is not None:
             self._take(Result.from_json(plain))
         elif report.failed:
             # A defect of the harness, not a verdict: pytest's own account of it is the reason.
@@ -149,6 +157,7 @@ class _RunPlugin:
 def attach_result(item: pytest.Item, report: Any) -> None:
     if report.when == "call" and isinstance(item, ScenarioItem) and item.result is not None:
         report.mailrig = item.result.to_json()
+        report.mailrig_unusable = item.unusable
 
 
 def _id_of(nodeid: str) -> str:

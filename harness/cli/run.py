@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+HELLO = '{"id": 0, "action": "hello"}'
 WORTH_WORKERS = 60
 """So many cases take longer than it takes to start worker processes."""
 
@@ -81,7 +81,7 @@ def run(
 
     Exit status: 0 all passed or skipped and at least one passed, 1 a failure, an error or none passed, 2 bad usage.
     """
-    from harness.drivers import client_names, command_words
+    from harness.drivers import client_names, command_words, unstartable
     from harness.scenariocheck import problems
     from harness.selection import SelectionError, read_times, select
 
@@ -91,11 +91,11 @@ def run(
         if clients:
             raise click.UsageError("--client and --client-command exclude each other")
         try:
-            words = command_words(client_command)
+            wrong = unstartable(command_words(client_command)[0])
         except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="--client-command") from None
-        if shutil.which(words[0]) is None:
-            raise click.BadParameter(f"there is no program {words[0]!r}", param_hint="--client-command")
+            wrong = str(error)
+        if wrong is not None:
+            raise click.BadParameter(wrong, param_hint="--client-command")
     names = list(dict.fromkeys(clients)) or ["reference"]
     for name in names if client_command is None else ():
         if name not in client_names():
@@ -171,7 +171,10 @@ def _run(
     order = {name: index for index, name in enumerate(selection.ids)}
     outcome.results.sort(key=lambda result: order.get(result.id, 0))
     status = exit_status(outcome.results) if outcome.signal is None else 128 + outcome.signal
-    report.finish(outcome.results, seconds, outcome.signal is not None, status)
+    if outcome.unusable is None:
+        report.finish(outcome.results, seconds, outcome.signal is not None, status)
+    else:
+        report.close()
     record = Record(
         mailrig=_version(),
         seed=seed,
@@ -183,7 +186,16 @@ def _run(
         results=outcome.results,
     )
     _write(record, json_file, junit_file)
+    if outcome.unusable is not None:
+        raise _no_client(outcome.unusable, command)
     sys.exit(status)
+
+
+def _no_client(why: str, command: str | None) -> click.ClickException:
+    if command is None:
+        return click.ClickException(why)
+    hint = f"""no scenario was run; see what it answers to the first request: echo '{HELLO}' | {command}"""
+    return click.BadParameter(f"{why}\n{hint}", param_hint="--client-command")
 
 
 def _write(record: RunRecord, json_file: Path | None, junit_file: Path | None) -> None:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import threading
 from typing import Any, Protocol
 
-__all__ = ["Client", "ClientFailed", "ClientPool", "ClientSilent", "client_names", "open_client"]
+__all__ = [
+    "Client",
+    "ClientFailed",
+    "ClientPool",
+    "ClientSilent",
+    "client_names",
+    "command_words",
+    "open_client",
+    "unstartable",
+]
 
 
 class ClientSilent(Exception):
@@ -61,10 +72,25 @@ def command_words(command: str) -> list[str]:
     """The command split as a POSIX shell would, without running one. Raises ValueError."""
     import shlex
 
-    words = shlex.split(command)
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"{command!r} cannot be split into words: {str(error).lower()}") from None
     if not words:
         raise ValueError("the client command is empty")
     return words
+
+
+def unstartable(program: str) -> str | None:
+    """Why the program cannot be started, as far as one can tell without trying; None if nothing speaks against it."""
+    if shutil.which(program) is not None:
+        return None
+    if not os.path.exists(program) or (os.path.isfile(program) and os.sep not in program):
+        here = f" (write ./{program} for the file here)" if os.path.isfile(program) else ""
+        return f"there is no program {program!r}{here}"
+    if os.path.isdir(program):
+        return f"{program!r} is a folder, not a program"
+    return f"{program!r} is not executable: make it so with chmod +x, or put its interpreter before it"
 
 
 class ClientPool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -13,13 +14,14 @@ import threading
 import time
 from typing import IO, Any, cast
 
-from harness.drivers import ClientFailed, ClientSilent
+from harness.drivers import ClientFailed, ClientSilent, unstartable
 from harness.protocol import BadReply, checked
 
 __all__ = ["SAVED_ENVIRONMENT", "CommandClient", "reference_command"]
 
 HELLO_LIMIT = 30.0
 CLOSE_LIMIT = 5.0
+LAST_WORDS_LIMIT = 0.3
 SAVED_ENVIRONMENT = "MAILRIG_SAVED_ENVIRONMENT"
 """A variable that holds, as JSON, those that a run changed for its own sake, as they were before."""
 KEPT_COMPLAINTS = 16_384
@@ -41,6 +43,15 @@ def _users_environment() -> dict[str, str]:
     return environment
 
 
+def _why_not(program: str, error: OSError) -> str:
+    why = unstartable(program)
+    if why is None and isinstance(error, FileNotFoundError):
+        why = f"cannot start {program!r}: its first line names an interpreter that is not there"
+    if why is None and error.errno == errno.ENOEXEC:
+        why = f"cannot start {program!r}: it has no #! line: put its interpreter before it"
+    return why or f"cannot start {program!r}: {error.strerror or error}"
+
+
 class _Process:
     """One life of the program. Its three streams have a thread each, so that no deadline depends on its manners."""
 
@@ -55,7 +66,7 @@ class _Process:
                 env=_users_environment(),
             )
         except OSError as error:
-            raise ClientFailed(f"cannot start {words[0]!r}: {error.strerror or error}") from None
+            raise ClientFailed(_why_not(words[0], error)) from None
         self._killed = False
         self._unheard = False
         self._given = threading.Event()
@@ -67,12 +78,10 @@ class _Process:
         """Its replies; None when there will be no more."""
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._complain = complain
-        for target, stream in (
-            (self._write, self._popen.stdin),
-            (self._read, self._popen.stdout),
-            (self._listen, self._popen.stderr),
-        ):
+        for target, stream in ((self._write, self._popen.stdin), (self._read, self._popen.stdout)):
             threading.Thread(target=target, args=(stream,), daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(self._popen.stderr,), daemon=True)
+        self._listener.start()
 
     def _write(self, stream: IO[bytes]) -> None:
         while (line := self._requests.get()) is not None:
@@ -130,10 +139,13 @@ class _Process:
         if self.busy:
             self._popen.kill()
         try:
-            return self._popen.wait(CLOSE_LIMIT)
+            status = self._popen.wait(CLOSE_LIMIT)
         except subprocess.TimeoutExpired:
             self._popen.kill()
-            return self._popen.wait()
+            status = self._popen.wait()
+        # Its last words tell why it ended; a child that it left behind may keep the stream open.
+        self._listener.join(LAST_WORDS_LIMIT)
+        return status
 
 
 class CommandClient:
@@ -144,6 +156,7 @@ class CommandClient:
         self._complaints = bytearray()
         self._number = 0
         self._process: _Process | None = None
+        self._running()
         try:
             hello = self._exchange({"id": 0, "action": "hello"}, "hello", HELLO_LIMIT)
         except (ClientSilent, ClientFailed) as error:
