@@ -32,12 +32,13 @@ or FIN without TLS close_notify."""
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How bytes are cut into segments. `positions` are offsets; `step` cuts every so many bytes; `every` is the
-    real pause in seconds between segments; `hold` keeps the bytes back to leave with the next ones."""
+    real pause in seconds between segments; `hold` keeps the bytes back so many real seconds at most, to leave with the
+    next ones (infinity: until there are some)."""
 
     positions: tuple[int, ...] = ()
     step: int = 0
     every: float = 0.0
-    hold: bool = False
+    hold: float = 0.0
 
 
 @dataclass(slots=True)

@@ -97,7 +97,11 @@ class Act(BaseModel):
         default=None, ge=20, description="at `*.accept`: octets a second that the server sends on this connection"
     )
     every: Annotated[float, Field(ge=0, le=60)] = Field(default=0, description="real seconds between segments")
-    hold: bool = Field(default=False, description="keep the answer back and send it with the next one")
+    hold: bool | Annotated[float, Field(gt=0, le=60)] = Field(
+        default=False,
+        description="keep the answer back and send it with the next one; a number: for so many real seconds at most, "
+        "so that a client that waits for it goes on",
+    )
     truncate: int | None = Field(default=None, ge=0, description="send only so many octets of the answer")
     cut: Annotated[int, Field(ge=0)] | Broken | None = Field(
         default=None, description="break the connection after so many more octets from the client"

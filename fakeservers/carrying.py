@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, get_args
 
@@ -43,7 +44,8 @@ class Rare:
         self.slice = 0
         """Octets that are sent at once on a connection of limited bandwidth; 0: any number."""
         self.budget: Cut | None = None
-        self.held = b""
+        self.held: list[Send] = []
+        """What leaves with the next octets, or at last before the end."""
         self.deflated: Deflated | None = None
         self.spoiled: tuple[Send, Ending] | None = None
         """What a ClientHello is answered with instead of a ServerHello, and how the connection ends then."""
@@ -141,9 +143,11 @@ class Carrier(Tcp):
                     self._queue[:0] = _segments(replace(action, pace=slices))
                 case Send(_, None):
                     self._write(action)
-                case Send(data, Pace(hold=True)):
+                case Send(_, Pace(hold=seconds)) if seconds:
                     rare = self._rarely()
-                    rare.held += data
+                    rare.held.append(action)
+                    if seconds < inf:
+                        self.loop.call_later(seconds, self._let_go)
                 case Send():
                     self._queue[:0] = _segments(action)
                 case Bulk(pieces):
@@ -159,6 +163,7 @@ class Carrier(Tcp):
                     self.loop.call_later(seconds, self._waited)
                     return
                 case StartTls():
+                    self._write(_NOTHING)
                     self._begin_tls()
                     if self._shaking or self._ended:
                         return
@@ -191,16 +196,23 @@ class Carrier(Tcp):
         self._busy = False
         self._run()
 
+    def _let_go(self) -> None:
+        """What was held has waited long enough."""
+        if not self._ended:
+            self._perform([_NOTHING])
+
     def _write(self, send: Send) -> None:
         data = send.data
         rare = self._rare
         if rare is not None and rare.held:
-            data, rare.held = rare.held + data, b""
+            held, rare.held = rare.held, []
+            for each in held:
+                self._said(each)
+            data = b"".join([*(each.data for each in held), data])
         if not data:
             return
-        plain = SAID_BODY if send.body else SAID
-        what = plain if send.rule is None else ("S", send.rule, send.body, NOTHING)
-        self._enter(self.connection.where, what, MASKED if send.secret else data, send.secret or send.clean)
+        if send.data:
+            self._said(send)
         if rare is not None and rare.deflated is not None:
             data = rare.deflated.deflate(data)
         if self._tls is not None:
@@ -212,6 +224,11 @@ class Carrier(Tcp):
             self._out = [data]
         else:
             self._out.append(data)
+
+    def _said(self, send: Send) -> None:
+        plain = SAID_BODY if send.body else SAID
+        what = plain if send.rule is None else ("S", send.rule, send.body, NOTHING)
+        self._enter(self.connection.where, what, MASKED if send.secret else send.data, send.secret or send.clean)
 
     def _flush(self) -> None:
         out, self._out = self._out, None
@@ -227,6 +244,8 @@ class Carrier(Tcp):
     def _end(self, how: Ending, rule: str | None, *, expected: bool = False) -> None:
         if self._ended:
             return
+        if how not in ("reset", "stall"):
+            self._write(_NOTHING)
         self._ended = how
         self._flush()
         what, text = _ENDED[how]
@@ -246,6 +265,7 @@ class Carrier(Tcp):
                 self._lingers_until = monotonic() + LINGER
 
 
+_NOTHING = Send(b"")
 _ENDED: dict[str, tuple[What, bytes]] = {
     how: (("*", None, False, {"event": "end", "how": how}), f"server ends the connection: {how}".encode())
     for how in get_args(Ending)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from fakeservers.actions import Action, Cut, End, Ending, Pace, Send, Wait
@@ -97,7 +98,7 @@ class Effect:
                 elif act.split == "lines":
                     positions = tuple(match.end() for match in re.finditer(rb"\n", answer))
                 step = 1 if act.split == "octets" or (act.split is None and act.every) else 0
-                return Pace(positions, step, act.every, act.hold)
+                return Pace(positions, step, act.every, inf if act.hold is True else act.hold)
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from random import Random
 from typing import Any
 
@@ -266,7 +267,8 @@ def test_what_an_effect_makes_of_an_answer() -> None:
     assert effect(split=[1, 2], every=0.5).around(b"abc") == [Send(b"abc", Pace((1, 2), 0, 0.5), "rule")]
     assert effect(every=0.5).around(b"abc") == [Send(b"abc", Pace((), 1, 0.5), "rule")]
     assert effect(split="octets").around(b"abc") == [Send(b"abc", Pace((), 1), "rule")]
-    assert effect(hold=True).around(b"abc") == [Send(b"abc", Pace(hold=True), "rule")]
+    assert effect(hold=True).around(b"abc") == [Send(b"abc", Pace(hold=inf), "rule")]
+    assert effect(hold=0.5).around(b"abc") == [Send(b"abc", Pace(hold=0.5), "rule")]
     assert effect(delay=2).around(b"a", secret=True) == [Wait(2), Send(b"a", None, "rule", True)]
 
 

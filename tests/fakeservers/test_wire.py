@@ -6,6 +6,7 @@ instead.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import ssl
@@ -18,6 +19,7 @@ import pytest
 from cryptography import x509
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scramp import ScramClient
 
 from fakeservers import FakeMailHost, Profile, Rule, load_profile
 from fakeservers.certificates import ca_pem
@@ -177,6 +179,50 @@ def test_a_held_answer_leaves_with_the_next(hosts: Make, connect: Connect) -> No
     assert client.line() == b"+OK\r\n"
     assert client.line().startswith(b"+OK 1 ")
     assert len(client.chunks) == 1
+
+
+@pytest.mark.parametrize("service", ["pop3", "pop3s"])
+def test_pipelined_answers_are_joined_to_the_very_end(hosts: Make, connect: Connect, service: str) -> None:
+    host = hosts(rule("pop3.*", hold=True, when={"authenticated": True}))
+    client = connect(host, service)
+    if service == "pop3s":
+        client.tls()
+    client.login()
+    client.chunks.clear()
+    for command in (b"UIDL 1\r\n", b"RETR 1\r\n", b"DELE 1\r\n", b"QUIT\r\n"):
+        client.send(command)
+    said = client.rest()
+    assert said.endswith(b"\r\n.\r\n+OK message 1 deleted\r\n+OK Bye.\r\n")
+    assert client.chunks == [said]
+
+
+def test_a_client_that_waits_gets_a_held_answer_in_the_end(hosts: Make, connect: Connect) -> None:
+    client = connect(hosts(rule("pop3.noop", hold=0.05))).login()
+    start = time.monotonic()
+    assert client.ask("NOOP") == b"+OK\r\n"
+    assert time.monotonic() - start >= 0.05
+
+
+def test_the_go_ahead_for_tls_is_not_held(hosts: Make, connect: Connect) -> None:
+    client = connect(hosts(rule("pop3.stls", hold=True)))
+    client.line()
+    assert client.ask("STLS").startswith(b"+OK")
+    client.tls()
+
+
+def test_a_held_answer_keeps_its_secrets_and_its_rule(hosts: Make, connect: Connect) -> None:
+    host = hosts(rule("pop3.auth-step", hold=0.01))
+    client = connect(host)
+    client.line()
+    scram = ScramClient(["SCRAM-SHA-256"], ALICE, "secret")
+    client.ask("AUTH SCRAM-SHA-256")
+    first = client.ask(base64.b64encode(scram.get_client_first().encode()).decode())
+    scram.set_server_first(base64.b64decode(first[2:]).decode())
+    final = client.ask(base64.b64encode(scram.get_client_final().encode()).decode())
+    scram.set_server_final(base64.b64decode(final[2:]).decode())
+    assert client.ask("") == b"+OK Logged in.\r\n"
+    held = [entry.text for entry in host.transcript if entry.rule == "rule"]
+    assert held == [first.decode().rstrip(), "***", "+OK Logged in."]
 
 
 # --- endings

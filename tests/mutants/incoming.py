@@ -230,6 +230,27 @@ def pop3_takes_a_segment_for_an_answer() -> None:
     wrap(part("pop3").Pop3Session, "_read_multiline", read_multiline)
 
 
+@mutant
+def pop3_takes_a_read_for_an_answer() -> None:
+    """DELE commands are pipelined, and each read is taken for one answer: what came behind its first line is lost."""
+    session = part("pop3").Pop3Session
+    pipelined: list[int] = []
+
+    def delete(right: Any, self: Any, number: int) -> None:
+        pipelined.append(number)
+        self.wire.send(f"DELE {number}\r\n".encode())
+
+    def leave(right: Any, self: Any) -> None:
+        while pipelined:
+            pipelined.pop()
+            self._read_status()
+            self.wire._buffer.clear()
+        right(self)
+
+    wrap(session, "delete", delete)
+    wrap(session, "quit", leave)
+
+
 # --- filing
 
 
