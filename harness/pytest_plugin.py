@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["pytest_addoption", "pytest_collect_file"]
+__all__ = ["pytest_addoption", "pytest_collect_file", "pytest_configure"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,6 +18,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--mailrig-client", default="reference", metavar="NAME", help="the client under test")
     group.addoption("--mailrig-client-command", metavar="CMD", help="any program as the client under test")
     group.addoption("--mailrig-seed", type=int, default=0, metavar="N", help="makes a run repeatable")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    name, command = config.getoption("--mailrig-client"), config.getoption("--mailrig-client-command")
+    if name != "reference" or command is not None:
+        from harness.drivers import check_client
+
+        try:
+            check_client(name, command)
+        except ValueError as error:
+            option = "--mailrig-client" if command is None else "--mailrig-client-command"
+            raise pytest.UsageError(f"{option}: {error}") from None
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -81,27 +81,21 @@ def run(
 
     Exit status: 0 all passed or skipped and at least one passed, 1 a failure, an error or none passed, 2 bad usage.
     """
-    from harness.drivers import client_names, command_words, unstartable
+    from harness.drivers import check_client
     from harness.scenariocheck import problems
     from harness.selection import SelectionError, read_times, select
 
     if html_file is not None:
         raise click.UsageError("--html is not built yet: use --json or --junit")
-    if client_command is not None:
-        if clients:
-            raise click.UsageError("--client and --client-command exclude each other")
-        try:
-            wrong = unstartable(command_words(client_command)[0])
-        except ValueError as error:
-            wrong = str(error)
-        if wrong is not None:
-            raise click.BadParameter(wrong, param_hint="--client-command")
+    if client_command is not None and clients:
+        raise click.UsageError("--client and --client-command exclude each other")
     names = list(dict.fromkeys(clients)) or ["reference"]
-    for name in names if client_command is None else ():
-        if name not in client_names():
-            from fakeservers.rules import unknown
-
-            raise click.BadParameter(unknown("client", name, client_names()), param_hint="--client")
+    for name in names:
+        try:
+            check_client(name, client_command)
+        except ValueError as error:
+            hint = "--client" if client_command is None else "--client-command"
+            raise click.BadParameter(str(error), param_hint=hint) from None
     try:
         selection = select(
             scenarios,

@@ -13,6 +13,7 @@ __all__ = [
     "ClientFailed",
     "ClientPool",
     "ClientSilent",
+    "check_client",
     "client_names",
     "command_words",
     "open_client",
@@ -55,17 +56,27 @@ def client_names() -> dict[str, str]:
     return {"reference": "mailrig's own client stack (harness.clientstack)"}
 
 
+def check_client(name: str, command: str | None = None) -> None:
+    """What can be known of a client without starting it. Raises ValueError."""
+    if command is not None:
+        wrong = unstartable(command_words(command)[0])
+        if wrong is not None:
+            raise ValueError(wrong)
+    elif name not in client_names():
+        from fakeservers.rules import unknown
+
+        raise ValueError(unknown("client", name, client_names()))
+
+
 def open_client(name: str, command: str | None = None) -> Client:
-    """A client by name, or any program by its command. Raises ValueError for an unknown name, ClientFailed."""
+    """A client by name, or any program by its command. Raises ClientFailed."""
     from harness.drivers.command import CommandClient, reference_command
 
-    if command is not None:
-        return CommandClient(command_words(command))
-    if name == "reference":
-        return CommandClient(reference_command())
-    from fakeservers.rules import unknown
-
-    raise ValueError(unknown("client", name, client_names()))
+    try:
+        check_client(name, command)
+    except ValueError as error:
+        raise ClientFailed(str(error)) from None
+    return CommandClient(reference_command() if command is None else command_words(command))
 
 
 def command_words(command: str) -> list[str]:

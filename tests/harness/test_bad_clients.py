@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -112,3 +113,21 @@ def test_a_client_that_fails_later_fails_case_by_case(tmp_path: Path, capsys: py
     assert capsys.readouterr().err == ""
     verdicts = {one["id"]: one["verdict"] for one in json.loads(results.read_text(encoding="utf-8"))["results"]}
     assert verdicts == {CASES[0]: "error", CASES[1]: "skip", CASES[2]: "fail"}
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--mailrig-client=refrence", '--mailrig-client: unknown client "refrence": did you mean "reference"?'),
+        ("--mailrig-client-command=no-such-program", "--mailrig-client-command: there is no program 'no-such-program'"),
+        ("--mailrig-client-command='", "cannot be split into words"),
+    ],
+)
+def test_plain_pytest_refuses_it_too(option: str, words: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:randomly", option], cwd=tmp_path, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

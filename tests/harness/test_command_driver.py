@@ -120,7 +120,7 @@ def test_the_client_gets_the_users_own_environment(opened: Opener, monkeypatch: 
 
 
 def test_names_and_commands() -> None:
-    with pytest.raises(ValueError, match='did you mean "reference"'):
+    with pytest.raises(ClientFailed, match='did you mean "reference"'):
         open_client("refrence")
     with pytest.raises(ClientFailed, match="there is no program"):
         open_client("reference", "/no/such/program --flag")
