@@ -21,7 +21,7 @@ def available() -> bool:
 
 
 class Ntlm:
-    """NTLMv2 alone: a client that answers with LM or NTLMv1 responses is told that they are wrong."""
+    """NTLMv2, NTLMv1, and NTLMv1 with extended session security. Who answers with LM alone is wrong."""
 
     mechanism = "NTLM"
     client_first = True
@@ -60,30 +60,43 @@ class Ntlm:
         info[AvId.dns_computer_name] = info[AvId.dns_domain_name] = host
         info[AvId.timestamp] = FileTime.fromtimestamp(int(self._context.now))
         wanted = NegotiateFlags.unicode | NegotiateFlags.ntlm | NegotiateFlags.target_info
-        wanted |= NegotiateFlags.extended_session_security | NegotiateFlags.always_sign
-        wanted |= NegotiateFlags.target_type_server
+        wanted |= NegotiateFlags.always_sign | NegotiateFlags.target_type_server
+        # Only a client that asked for it may be held to it (MS-NLMP 3.2.5.1.1).
+        wanted |= NegotiateFlags.extended_session_security & negotiate.flags
         message = ChallengeMessage(
             flags=int(wanted), server_challenge=self._nonce, target_name=info[AvId.nb_domain_name], target_info=info
         )
         return Challenge(message.pack())
 
     def _check(self, message: Any, nonce: bytes) -> Outcome:
-        from spnego._ntlm_raw.crypto import ntowfv1, ntowfv2
-
         name, domain = message.user_name or "", message.domain_name or ""
         response = bytes(message.nt_challenge_response or b"")
         account = next((found for each in _names(name, domain) if (found := self._context.account(each))), None)
         self.username = account.address if account else name
-        if len(response) > 24:
-            # NTProofStr, and the client's challenge that it was made of (MS-NLMP 3.3.2).
-            self._context.secrets.add_proof(response[:16])
+        # Behind the proof of NTLMv2 stands the client's challenge that it was made of (MS-NLMP 3.3.2).
+        proof = response if len(response) == _V1 else response[:16]
+        if len(response) >= _V1:
+            self._context.secrets.add_proof(proof)
         if account is None:
             return Outcome("unknown-user", self.username)
-        key = ntowfv2(name, ntowfv1(account.password), domain)
-        proof = hmac.digest(key, nonce + response[16:], "md5")
-        if len(response) <= 24 or not hmac.compare_digest(proof, response[:16]):
-            return Outcome("wrong", self.username, account)
-        return Outcome(account_state(account), self.username, account)
+        right = len(response) >= _V1 and hmac.compare_digest(proof, _proof(message, response, nonce, account.password))
+        return Outcome(account_state(account) if right else "wrong", self.username, account)
+
+
+_V1 = 24
+"""Octets of an NTLMv1 response; NTLMv2's are longer (MS-NLMP 2.2.2.6, 2.2.2.8)."""
+
+
+def _proof(message: Any, response: bytes, nonce: bytes, password: str) -> bytes:
+    """What the right password makes of both challenges."""
+    from spnego._ntlm_raw.crypto import compute_response_v1, ntowfv1, ntowfv2
+
+    key = ntowfv1(password)
+    if len(response) == _V1:
+        client_challenge = bytes(message.lm_challenge_response or b"")[:8]
+        return compute_response_v1(message.flags, key, bytes(16), nonce, client_challenge)[0]
+    key = ntowfv2(message.user_name or "", key, message.domain_name or "")
+    return hmac.digest(key, nonce + response[16:], "md5")
 
 
 def _names(name: str, domain: str) -> list[str]:

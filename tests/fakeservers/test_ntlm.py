@@ -57,6 +57,61 @@ def authenticate(challenge: bytes, user: str, password: str, domain: str = "") -
     return bytes(answer.pack())
 
 
+def authenticate_v1(challenge: bytes, user: str, password: str) -> bytes:
+    """The answer of an old client; with extended session security where the server's challenge has it."""
+    from spnego._ntlm_raw.crypto import compute_response_v1, lmowfv1, ntowfv1
+    from spnego._ntlm_raw.messages import Authenticate, NTLMMessage
+
+    asked: Any = NTLMMessage.unpack(challenge)
+    nt_response, lm_response, _ = compute_response_v1(
+        asked.flags, ntowfv1(password), lmowfv1(password), asked.server_challenge, b"12345678", no_lm_response=False
+    )
+    return bytes(
+        Authenticate(
+            flags=asked.flags,
+            lm_challenge_response=lm_response,
+            nt_challenge_response=nt_response,
+            domain_name="",
+            username=user,
+            workstation="PC",
+        ).pack()
+    )
+
+
+@pytest.mark.parametrize("extended", [True, False])
+@pytest.mark.parametrize(("password", "expected"), [("secret", "right"), ("wrong", "wrong")])
+def test_answers_of_version_1(password: str, expected: str, extended: bool) -> None:
+    from spnego._ntlm_raw.messages import Negotiate, NegotiateFlags, NTLMMessage
+
+    flags = NegotiateFlags.unicode | NegotiateFlags.ntlm
+    if extended:
+        flags |= NegotiateFlags.extended_session_security
+    where = context()
+    made = exchange(where)
+    first = made.step(bytes(Negotiate(flags=int(flags)).pack()))
+    assert isinstance(first, Challenge)
+    asked: Any = NTLMMessage.unpack(first.data)
+    assert bool(asked.flags & NegotiateFlags.extended_session_security) == extended
+    last = made.step(authenticate_v1(first.data, ALICE, password))
+    assert isinstance(last, Outcome)
+    assert (last.result, last.username) == (expected, ALICE)
+
+
+def test_the_response_of_the_lan_manager_alone_is_wrong() -> None:
+    from spnego._ntlm_raw.crypto import desl, lmowfv1
+    from spnego._ntlm_raw.messages import Authenticate, NTLMMessage
+
+    made = exchange(context())
+    first = made.step(negotiate())
+    assert isinstance(first, Challenge)
+    asked: Any = NTLMMessage.unpack(first.data)
+    response = desl(lmowfv1("secret"), asked.server_challenge)
+    answer = Authenticate(flags=asked.flags, lm_challenge_response=response, nt_challenge_response=b"", username=ALICE)
+    last = made.step(bytes(answer.pack()))
+    assert isinstance(last, Outcome)
+    assert last.result == "wrong"
+
+
 def outcome(user: str, password: str, domain: str = "", where: Context | None = None) -> Outcome:
     made = exchange(where or context())
     first = made.step(negotiate())

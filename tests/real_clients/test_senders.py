@@ -1,9 +1,9 @@
 """Programs that send: in clear, under STARTTLS and under implicit TLS, by every mechanism that they and we know.
 
 The server offers the one mechanism of the case, on the plain port in clear too. What is missing below the programs do
-not have: Debian's curl has no SCRAM, Go's net/smtp PLAIN and CRAM-MD5 alone, swaks no OAuth; the NTLM of msmtp and
-swaks is version 1, which our servers refuse, as they do DIGEST-MD5 and GSSAPI. EXTERNAL needs TLS everywhere, and
-what s-nail calls OAUTHBEARER, and has under TLS alone, is XOAUTH2.
+not have: Debian's curl has no SCRAM, Go's net/smtp PLAIN and CRAM-MD5 alone, swaks no OAuth, and NTLM with one more
+Perl module only; our servers refuse DIGEST-MD5 and GSSAPI. EXTERNAL needs TLS everywhere, and what s-nail calls
+OAUTHBEARER, and has under TLS alone, is XOAUTH2.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCRIPTS = Path(__file__).parent / "scripts"
 MECHANISMS = {
     "curl": "PLAIN LOGIN CRAM-MD5 NTLM XOAUTH2 OAUTHBEARER EXTERNAL",
     "go-net-smtp": "PLAIN CRAM-MD5",
-    "msmtp": "PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2 OAUTHBEARER EXTERNAL",
+    "msmtp": "PLAIN LOGIN CRAM-MD5 NTLM SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2 OAUTHBEARER EXTERNAL",
     "nodemailer": "PLAIN LOGIN CRAM-MD5 XOAUTH2",
     "perl-net-smtp": "PLAIN LOGIN CRAM-MD5 EXTERNAL",
     "phpmailer": "PLAIN LOGIN CRAM-MD5 XOAUTH2",
