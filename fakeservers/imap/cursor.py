@@ -149,12 +149,14 @@ class Cursor:
         return self.at == len(self.text) and self.part + 1 < len(self._parts)
 
     def literal(self) -> bytes:
-        """A literal, `~` before it (literal8) or not."""
-        if self.peek(b"~") and self.at + 1 == len(self.text):
-            self.at += 1
+        """A literal, `~` before it (literal8, which alone may hold NUL) or not."""
+        eight = self.peek(b"~") and self.at + 1 == len(self.text)
+        self.at += eight
         if not self.at_literal():
             self.fail("a literal")
         taken = self._parts[self.part + 1]
+        if not eight and b"\0" in taken:
+            self.fail("a literal without NUL")
         self.part += 2
         self.text = self._parts[self.part]
         self.at = 0

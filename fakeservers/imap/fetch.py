@@ -14,7 +14,7 @@ from fakeservers.imap.headers import body_start, select_fields
 from fakeservers.imap.items import Item, ItemTable, Writer, read_part_numbers, read_partial
 from fakeservers.imap.mime import Part, parse
 from fakeservers.imap.selected import Selected
-from fakeservers.imap.spelling import astring, internal_date
+from fakeservers.imap.spelling import astring, internal_date, textual
 from fakeservers.mailstore import Message
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _section_writer(key: bytes, section: Section, partial: tuple[int, int] | Non
             return key + b" NIL"
         if partial is not None:
             octets = octets[partial[0] : partial[0] + partial[1]]
-        return b"%b {%d}\r\n%b" % (key, len(octets), octets)
+        return b"%b {%d}\r\n%b" % (key, len(octets), textual(octets))
 
     return write
 
@@ -173,7 +173,7 @@ def _rfc822_text(raw: bytes) -> bytes:
 def _literal(name: bytes, cut: Callable[[bytes], bytes]) -> Writer:
     def write(view: Selected, message: Message) -> bytes:
         octets = cut(message.raw)
-        return b"%b {%d}\r\n%b" % (name, len(octets), octets)
+        return b"%b {%d}\r\n%b" % (name, len(octets), textual(octets))
 
     return write
 

@@ -34,7 +34,7 @@ def preview(message: Message) -> str | None:
                 text = part_text(raw, part)[:_ENOUGH]
                 if kind == b"HTML":
                     text = html.unescape(_UNSEEN.sub(" ", text))
-                return " ".join(text.split())[:_LONGEST].rstrip()
+                return " ".join(text.replace("\0", " ").split())[:_LONGEST].rstrip()
     return None
 
 

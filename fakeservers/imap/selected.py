@@ -105,6 +105,11 @@ class Selected:
         for start, stop in spans:
             yield from enumerate(self.messages[start:stop], start + 1)
 
+    @property
+    def outdated(self) -> bool:
+        """Another session has expunged messages that this one was not yet told of."""
+        return bool(self._gone)
+
     def present(self, messages: Iterable[Message]) -> list[Message]:
         """Those that no other session has expunged meanwhile."""
         if not self._gone:

@@ -290,6 +290,9 @@ class ImapSession(SessionContext):
             return self._carry_on(answer.line, secret=answer.secret)
         if answer.stream is not None:
             return self._stream(answer, expunges=expunges, uid=uid)
+        if not expunges and self.selected is not None and self.selected.outdated:
+            # The client may want to ask for the EXPUNGE that may not be said here (RFC 5530 3).
+            answer.values.setdefault("code", "[EXPUNGEISSUED] ")
         reply = self.say(answer.key, **answer.values)
         return self.finish(reply, expunges=expunges, uid=uid, then=answer.then)
 

@@ -6,7 +6,7 @@ import re
 import time
 from functools import lru_cache
 
-__all__ = ["astring", "flag_list", "internal_date", "nstring", "quoted", "string"]
+__all__ = ["astring", "flag_list", "internal_date", "nstring", "quoted", "string", "textual"]
 
 _NOT_QUOTABLE = re.compile(rb"[\x00\r\n\x80-\xff]")
 _NOT_QUOTABLE_UTF8 = re.compile(rb"[\x00\r\n]")
@@ -28,6 +28,12 @@ def string(text: bytes) -> bytes:
     if len(text) > _LONGEST_QUOTED or _NOT_QUOTABLE.search(text):
         return b"{%d}\r\n%b" % (len(text), text)
     return quoted(text)
+
+
+def textual(octets: bytes) -> bytes:
+    """What can stand in a literal, which holds no NUL (RFC 3501 4.3.1, CHAR8): as many octets, 0x80 for NUL as Dovecot
+    has it. The octets as they are can be had with BINARY."""
+    return octets.replace(b"\0", b"\x80") if b"\0" in octets else octets
 
 
 def nstring(text: bytes | None) -> bytes:

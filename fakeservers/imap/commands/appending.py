@@ -94,8 +94,8 @@ class Append(Command):
         content = cursor.literal()
         if wrapped:
             cursor.expect(b")")
-        if b"\0" in content:
-            if not (eight and not wrapped and session.offers("BINARY")):
+        if eight and b"\0" in content:
+            if wrapped or not session.offers("BINARY"):
                 cursor.fail("a message without NUL")
             return encoded(content)
         return content

@@ -15,6 +15,7 @@ from fakeservers.imap.fetch import Item, parse_items
 from fakeservers.imap.resync import vanished_since
 from fakeservers.imap.selected import Selected
 from fakeservers.imap.sequence import Span, compact
+from fakeservers.imap.spelling import textual
 from fakeservers.mailstore import Mailbox, Message
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Fetch(_OnMessages):
                 if whole is None:
                     yield b"* %d FETCH (%b%b" % (seq, said, end)
                 else:
-                    octets = message.raw
+                    octets = textual(message.raw)
                     yield b"* %d FETCH (%b%b {%d}\r\n" % (seq, said, whole, len(octets)), octets, end
 
         return Answer("fetch.ok", stream=lines())
@@ -173,9 +174,22 @@ class Store(_OnMessages):
         return {"items": f"{self.sign}{self.item} ({' '.join(self.flags)})"}
 
     def run(self, session: ImapSession) -> Answer:
+        """Messages that another session has expunged keep their flags and get no FETCH response. Who named one by its
+        number and waits for that response has NO (RFC 2180 4.2); a UID that is not there is passed over."""
         view, spans = self.found(session)
         if view.read_only:
             raise RefusedError("read-only")
+        lost = False
+        if view.outdated:
+            there = view.present(message for _, message in view.numbered(spans))
+            lost = len(there) < sum(stop - start for start, stop in spans)
+            spans = view.spans(tuple((message.uid, message.uid) for message in there), uid=True)
+        answer = self._store(session, view, spans)
+        if lost and not (self.silent or self.uid):
+            answer.key = "store.expunged"
+        return answer
+
+    def _store(self, session: ImapSession, view: Selected, spans: list[Span]) -> Answer:
         if self.item == gmail.STORE_ITEM:
             return gmail.store_labels(session, list(view.numbered(spans)), self.sign, self.flags, silent=self.silent)
         flags = known_flags(view.mailbox, self.flags)
@@ -240,10 +254,17 @@ class Copy(_OnMessages):
         return Answer("copy.ok", {"code": code, "mailbox": self.mailbox})
 
     def copy(self, session: ImapSession) -> tuple[Selected, list[Message], str]:
-        """Copy all or nothing; returns the view, the originals, and the COPYUID code with its space."""
+        """Copy all or nothing; returns the view, the originals, and the COPYUID code with its space. A message that
+        another session has expunged does not come back: by its number it is refused (RFC 2180 4.4.1), by its UID it is
+        passed over (RFC 3501 6.4.8)."""
         view, spans = self.found(session)
         mailbox = target(session, self.mailbox)
         originals = [message for start, stop in spans for message in view.messages[start:stop]]
+        if view.outdated:
+            there = view.present(originals)
+            if len(there) < len(originals) and not self.uid:
+                raise RefusedError("copy.expunged")
+            originals = there
         if not self.moves and account_of(session).labels is None:
             check_room(session, sum(message.size for message in originals))
         now = session.site.clock.now()
@@ -281,5 +302,5 @@ class Move(Copy):
         if code and not session.manners.copyuid_tagged_for_move:
             session.out.append(f"* OK {code}Moved UIDs\r\n".encode())
             code = ""
-        view.mailbox.expunge(view.present(originals))
+        view.mailbox.expunge(originals)
         return Answer("move.ok", {"code": code, "mailbox": self.mailbox})

@@ -130,11 +130,7 @@ class SetMetadata(_OnMailbox):
             raise RefusedError("metadata.entry")
         cursor.space()
         # value = nstring / literal8 (RFC 5464 5)
-        binary = cursor.peek(b"~")
-        value = cursor.literal() if binary else cursor.nstring()
-        if value is not None and b"\0" in value and not binary:
-            cursor.fail("a literal8 for NUL")
-        return entry, value
+        return entry, cursor.literal() if cursor.peek(b"~") else cursor.nstring()
 
     def run(self, session: ImapSession) -> Answer:
         annotations = _annotations(session, self.mailbox)

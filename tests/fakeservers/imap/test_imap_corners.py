@@ -163,3 +163,27 @@ def test_values_with_nul_are_literal8() -> None:
     assert session.send(b'c GETMETADATA "" /private/x\r\n').startswith(b'* METADATA "" (/private/x ~{3}\r\na\0b)\r\n')
     assert session.send(b'd SETMETADATA "" (/private/x ~{2+}\r\nab)\r\n').startswith(b"d OK")
     assert session.send(b'e GETMETADATA "" /private/x\r\n').startswith(b'* METADATA "" (/private/x "ab")\r\n')
+
+
+def test_no_literal_holds_nul() -> None:
+    """RFC 3501 4.3.1, 9 (CHAR8): NUL goes out in a literal8 alone. The other sections have as many octets
+    without it."""
+    server = Server()
+    server.fill(b'Subject: a\0b\r\nX\0Y: 1\r\nContent-Type: text/plain; name="a\0b"\r\n\r\nbody\0of\r\n')
+    session = server.login("INBOX")
+    for item in (
+        "BODY[]", "BODY[TEXT]", "BODY[1]", "BODY[HEADER]", "BODY[HEADER.FIELDS (SUBJECT)]", "RFC822", "RFC822.HEADER",
+        "RFC822.TEXT", "BODY[]<10.20>", "(UID BODY[])", "(BODY[] FLAGS)", "ENVELOPE", "BODYSTRUCTURE", "PREVIEW",
+    ):  # fmt: skip
+        assert "\0" not in "".join(session.command(f"FETCH 1 {item}")), item
+    assert b"* 1 FETCH (BODY[TEXT] {9}\r\nbody\x80of\r\n)" in session.send("a FETCH 1 BODY[TEXT]\r\n")
+    assert b"* 1 FETCH (BINARY[1] ~{9}\r\nbody\0of\r\n)" in session.send("a FETCH 1 BINARY[1]\r\n")
+    size = len(server.mailbox().messages[0].raw)
+    assert session.data("FETCH 1 RFC822.SIZE") == [f"* 1 FETCH (RFC822.SIZE {size})"]
+
+
+@pytest.mark.parametrize(
+    "command", [b"SELECT {1+}\r\n\0", b"APPEND INBOX {1+}\r\n\0", b"APPEND INBOX () {1+}\r\n\0", b"LIST {1+}\r\n\0 *"]
+)
+def test_no_literal_of_a_client_holds_nul(command: bytes) -> None:
+    assert Server().login().tagged(command).startswith("BAD")

@@ -42,7 +42,7 @@ class Client:
             assert expunges, "VANISHED during FETCH, STORE or SEARCH"
             for first, _, last in (part.partition(":") for part in match[1].split(",")):
                 for uid in range(int(first), int(last or first) + 1):
-                    self.uids.remove(uid if uid in self.uids else None)
+                    del self.uids[self.place(uid)]
         elif match := re.match(r"\* (\d+) EXPUNGE", line):
             assert not self.resync, "EXPUNGE after ENABLE QRESYNC"
             assert expunges, "EXPUNGE during FETCH, STORE or SEARCH"
@@ -53,6 +53,14 @@ class Client:
             self.uids[place] = uid
         elif match := re.match(r"\* (\d+) FETCH", line):
             assert int(match[1]) <= len(self.uids)
+
+    def place(self, uid: int) -> int:
+        """Where a UID stands, or must stand as UIDs ascend: before the first known one that is greater."""
+        if uid in self.uids:
+            return self.uids.index(uid)
+        place = next((place for place, known in enumerate(self.uids) if (known or 0) > uid), len(self.uids)) - 1
+        assert self.uids[place] is None, "VANISHED of a UID that this client was never told of"
+        return place
 
 
 class Views(RuleBasedStateMachine):
@@ -76,9 +84,16 @@ class Views(RuleBasedStateMachine):
     def store(self, which: int, number: int, flag: str, sign: str, silent: bool) -> None:
         item = "FLAGS.SILENT" if silent else "FLAGS"
         client = self.ready(which)
-        known = len(client.uids)
-        answer = client.tell(f"STORE {number} {sign}{item} ({flag})", expunges=False)
-        assert answer.startswith("OK" if number <= known else "BAD")
+        uid = client.uids[number - 1] if number <= len(client.uids) else 0
+        answer = client.tell(f"STORE {number} {sign}{item} ({flag})", expunges=False).split(" ")
+        if uid == 0:
+            assert answer[0] == "BAD"
+        elif uid is None:
+            assert answer[0] in ("OK", "NO")
+        else:
+            there = any(message.uid == uid for message in self.server.mailbox().messages)
+            assert answer[0] == ("OK" if there or silent else "NO"), "RFC 2180 4.2"
+            assert there or answer[1] == "[EXPUNGEISSUED]"
 
     @rule(which=SESSIONS, uids=st.sets(NUMBERS, min_size=2))
     def delete(self, which: int, uids: set[int]) -> None:
