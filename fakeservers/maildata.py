@@ -65,6 +65,8 @@ class MailData:
     def __init__(self, folder: Path) -> None:
         self._file = folder / FILE
         self._saved: dict[tuple[str, str], tuple[object, ...]] = {}
+        if folder.exists() and not folder.is_dir():
+            raise MailDataError(f"{folder} cannot be used: it is no folder")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))

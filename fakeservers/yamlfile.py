@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from fakeservers.nearest import unknown
+
 __all__ = ["FileError", "cache_folder", "load_model", "load_text", "locate", "parse", "validate"]
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -92,6 +94,7 @@ def parse(text: str, file: str) -> Any:
         return json.loads(cached.read_bytes())
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.reader import ReaderError
 
     try:
         data = _plain(YAML(typ="safe", pure=True).load(text))
@@ -102,6 +105,12 @@ def parse(text: str, file: str) -> Any:
     except RecursionError:
         raise FileError(
             file, 1, 1, "not valid YAML: a part of the file contains itself, or is nested too deep"
+        ) from None
+    except ReaderError as error:
+        before = text[: error.position]
+        line, column = before.count("\n") + 1, error.position - before.rfind("\n")
+        raise FileError(
+            file, line, column, f"not valid YAML: U+{error.character:04X} may not stand in a file"
         ) from None
     except YAMLError as error:
         raise FileError(file, 1, 1, f"not valid YAML: {error}") from None
@@ -160,6 +169,8 @@ def _explain(error: Any, model: type[BaseModel], text: str, file: str) -> FileEr
     elif kind == "missing":
         message = f'"{path[-1]}" is missing'
         path.pop()
+    elif kind == "literal_error" and isinstance(error["input"], str):
+        message = unknown("value", error["input"], re.findall(r"'([^']*)'", error["ctx"]["expected"]))
     else:
         found = error.get("input")
         if kind != "value_error" and not isinstance(found, dict | list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -234,6 +235,17 @@ def _tag(value: Any) -> str | None:
     return f"a {given[0]} step" if len(given) == 1 else None
 
 
+ONE_ACTION = f"a step has exactly one of the keys {', '.join(ACTIONS)}"
+
+
+def _one_action(value: Any) -> Any:
+    if isinstance(value, dict) and not any(key in value for key in ACTIONS):
+        for key in value:
+            if near := get_close_matches(key, ACTIONS, n=1):
+                raise ValueError(f'{ONE_ACTION}: did you mean "{near[0]}" by "{key}"?')
+    return value
+
+
 Step = Annotated[
     Annotated[SendStep, Tag("a send step")]
     | Annotated[FlushStep, Tag("a flush step")]
@@ -245,11 +257,8 @@ Step = Annotated[
     | Annotated[RestartStep, Tag("a restart step")]
     | Annotated[CrashStep, Tag("a crash step")]
     | Annotated[ChangeStep, Tag("a change step")],
-    Discriminator(
-        _tag,
-        custom_error_type="step",
-        custom_error_message=f"a step has exactly one of the keys {', '.join(ACTIONS)}",
-    ),
+    Discriminator(_tag, custom_error_type="step", custom_error_message=ONE_ACTION),
+    BeforeValidator(_one_action),
 ]
 ClientStep = SendStep | FlushStep | FetchStep | TestOutgoingStep | TestIncomingStep | BusinessStep
 

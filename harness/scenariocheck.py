@@ -97,7 +97,8 @@ def _profile(case: Case) -> Profile | FileError:
     except FileError as error:
         if error.line:
             return error
-        return located(case.shown, load_text(case.file), ["provider"], error.message)
+        message = f"{error.file}: {error.message}" if own else error.message
+        return located(case.shown, load_text(case.file), ["provider"], message)
 
 
 @lru_cache(maxsize=256)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fakeservers.nearest import unknown
+from fakeservers.profile import profile_names
 from fakeservers.yamlfile import FileError
 from harness.casefile import Case, load_cases, scenario_files, shipped_folder
 
@@ -40,6 +42,7 @@ def select(
     providers, tags = set(providers), set(tags)
     words = Expression(expression) if expression else None
     cases: dict[str, Case] = {}
+    seen_providers, seen_tags = set(profile_names()), set[str]()
     broken: list[FileError] = []
     for file, only in _files(wanted):
         try:
@@ -51,6 +54,8 @@ def select(
             raise SelectionError(_no_case(only, [case.id for case in loaded]))
         for case in loaded:
             scenario = case.scenario
+            seen_providers.add(scenario.provider)
+            seen_tags.update(scenario.tags)
             if (
                 (only is None or case.id == only)
                 and (not providers or scenario.provider in providers)
@@ -58,6 +63,10 @@ def select(
                 and (words is None or words.holds(f"{case.id} {' '.join(scenario.tags)} {scenario.provider}"))
             ):
                 cases[case.id] = case
+    if not broken:
+        for what, given, known in (("provider", providers, seen_providers), ("tag", tags, seen_tags)):
+            for name in sorted(given - known):
+                raise SelectionError(f"--{what}: {unknown(what, name, known)}")
     ids = list(cases)
     chosen = set(ids if shard is None else shard_of(ids, *shard, times or {}))
     return Selection([case for case in cases.values() if case.id in chosen], ids, broken)
@@ -69,6 +78,8 @@ def _files(wanted: Sequence[str]) -> Iterable[tuple[Path, str | None]]:
         for file in scenario_files(shipped_folder()):
             yield file, None
     for name in wanted:
+        if not name:
+            raise SelectionError("an empty name where an id, a file or a folder is expected")
         path = Path(name)
         shipped = shipped_folder() / name
         case_file = re.sub(r"\[[^\]]*\]$", "", name)
@@ -96,6 +107,8 @@ def _shipped_ids() -> list[str]:
 def _no_case(name: str, known: list[str]) -> str:
     from difflib import get_close_matches
 
+    if name.endswith((".yaml", ".yml")):
+        return f'there is no file "{name}"'
     near = get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f'did you mean "{near[0]}"?' if near else "`mailrig list scenarios` shows what there is"
     return f'no scenario, file or folder "{name}": {hint}'

@@ -57,7 +57,7 @@ def setting_problem(section: str, key: str, value: Any) -> str | None:
     if isinstance(kind, tuple):
         if value in kind:
             return None
-        from fakeservers.rules import unknown
+        from fakeservers.nearest import unknown
 
         return unknown(key, str(value), kind)
     return None if _fits(kind, value) else f"{key}: expected {kind}, found {value!r}"

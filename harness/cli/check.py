@@ -65,9 +65,9 @@ def _is_profile(file: Path) -> bool:
     from fakeservers.profile import PROFILES
     from fakeservers.yamlfile import load_text, parse
 
+    data = parse(load_text(file), str(file))
     if file.resolve().parent == PROFILES.resolve():
         return True
-    data = parse(load_text(file), str(file))
     return isinstance(data, dict) and "services" in data and "steps" not in data
 
 

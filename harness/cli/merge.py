@@ -32,9 +32,7 @@ def merge(
 
     if html_file is not None:
         raise click.UsageError("--html is not built yet: use --json or --junit")
-    for file in (json_file, junit_file):
-        if file is not None:
-            check_writable(file)
+    check_writable(json_file, junit_file)
     records = []
     for file in files:
         try:

@@ -145,9 +145,7 @@ def _run(
     from harness.results import Result, exit_status
     from harness.session import run_cases
 
-    for file in (json_file, junit_file):
-        if file is not None:
-            check_writable(file)
+    check_writable(json_file, junit_file)
     began = time.time()
     seed = SystemRandom().randrange(1_000_000) if seed is None else seed
     facts = RunFacts(names, command, seed, float(int(began)), by_file(selection.cases))

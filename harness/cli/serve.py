@@ -142,8 +142,8 @@ def _host(
     rules_file: Path | None,
 ) -> FakeMailHost:
     from fakeservers.host import FakeMailHost
+    from fakeservers.nearest import unknown
     from fakeservers.profile import load_profile
-    from fakeservers.rules import unknown
 
     profile = load_profile(provider)
     for service in ports:

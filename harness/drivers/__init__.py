@@ -63,7 +63,7 @@ def check_client(name: str, command: str | None = None) -> None:
         if wrong is not None:
             raise ValueError(wrong)
     elif name not in client_names():
-        from fakeservers.rules import unknown
+        from fakeservers.nearest import unknown
 
         raise ValueError(unknown("client", name, client_names()))
 

@@ -33,16 +33,21 @@ def write_whole(path: Path, data: str | bytes) -> None:
         raise CannotWrite(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def check_writable(path: Path) -> None:
-    """Find out early, before a long run, that `path` cannot be written. Raises CannotWrite."""
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            return
-        scratch, _ = _scratch(path)
-        scratch.touch(exist_ok=False)
-        scratch.unlink()
-    except OSError as error:
-        raise CannotWrite(f"cannot write {path}: {error.strerror or error}") from None
+def check_writable(*paths: Path | None) -> None:
+    """Find out early, before a long run, what cannot be written, or would be written over. Raises CannotWrite."""
+    taken: set[Path] = set()
+    for path in filter(None, paths):
+        try:
+            if path.exists() and not path.is_file() and not path.is_dir():
+                continue
+            scratch, target = _scratch(path)
+            scratch.touch(exist_ok=False)
+            scratch.unlink()
+        except OSError as error:
+            raise CannotWrite(f"cannot write {path}: {error.strerror or error}") from None
+        if target in taken:
+            raise CannotWrite(f"cannot write {path} twice: give each report a file of its own")
+        taken.add(target)
 
 
 def _scratch(path: Path) -> tuple[Path, Path]:

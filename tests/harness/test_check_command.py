@@ -87,3 +87,10 @@ def test_what_is_not_there_is_an_error(
     assert main(["check", name]) == 2
     shown = capsys.readouterr()
     assert words in shown.out + shown.err
+
+
+def test_a_link_that_leads_nowhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, target in (("loop.yaml", "loop.yaml"), ("gone.yaml", "nothing.yaml")):
+        (tmp_path / name).symlink_to(target)
+        assert main(["check", str(tmp_path / name)]) == 2
+        assert f"{tmp_path / name}: cannot be read: " in capsys.readouterr().out

@@ -40,6 +40,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--html", "x.html"], "mailrig: --html is not built yet"),
         (["run", "--client", "refrence"], "mailrig: invalid value for --client: unknown client"),
         (["run", "-k", "nothing-is-called-this"], "mailrig: nothing is selected"),
+        (["run", "no-such.yaml"], 'mailrig: there is no file "no-such.yaml"\n'),
+        (["run", "--provider", "gmial"], 'mailrig: --provider: unknown provider "gmial": did you mean "gmail"?'),
         (["list", "scenarois"], "mailrig: invalid value"),
         (["reproduce", "x.log", "-o", "y.yaml"], "mailrig: `mailrig reproduce` is not built yet"),
         (["record", "--to", "a:25", "--help"], "mailrig: `mailrig record` is not built yet"),
@@ -64,6 +66,13 @@ def test_without_a_command_there_is_help_and_status_2(capsys: pytest.CaptureFixt
 def test_an_unwritable_file_is_refused_before_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "generic/send", "--json", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"mailrig: cannot write {tmp_path}: it is a folder\n"
+
+
+def test_one_file_for_two_reports_is_refused_before_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(tmp_path / "r")
+    assert main(["run", "generic/send", "--json", file, "--junit", file]) == 2
+    assert capsys.readouterr().err == f"mailrig: cannot write {file} twice: give each report a file of its own\n"
+    assert not (tmp_path / "r").exists()
 
 
 def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,30 @@ def test_an_unknown_name_says_what_was_meant() -> None:
         select(["generic/no-such-thing"])
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"providers": ["gmail", "genric"]}, '--provider: unknown provider "genric": did you mean "generic"?'),
+        ({"tags": ["a", "bb"]}, '--tag: unknown tag "bb": did you mean "b"? (known: a, b)'),
+    ],
+)
+def test_a_condition_that_nothing_can_meet_is_a_mistake(
+    options: dict[str, list[str]], words: str, folder: Path
+) -> None:
+    with pytest.raises(SelectionError) as caught:
+        select(["mine"], **options)  # type: ignore[arg-type]
+    assert str(caught.value).startswith(words)
+
+
+def test_a_provider_of_mailrig_is_known_where_no_scenario_uses_it(folder: Path) -> None:
+    assert select(["mine"], providers=["office365"]).ids == []
+
+
+def test_an_empty_name_is_not_the_current_folder(folder: Path) -> None:
+    with pytest.raises(SelectionError, match="an empty name"):
+        select([""])
+
+
 def test_a_broken_file_is_reported_with_its_line(folder: Path) -> None:
     (folder / "bad.yaml").write_text("title: T\nwyh: W\n", encoding="utf-8")
     broken = select(["mine"]).broken
