@@ -28,7 +28,7 @@ _COMMANDS = {
     "pop3": "user pass apop stat list retr dele noop rset quit top uidl capa stls utf8 lang",
 }
 _EXTRA = {
-    "imap.literal": "a client waits for the go-ahead for a literal (`size`); a reply here comes before its octets",
+    "imap.literal": "a client announces a literal (`size`) or waits for the go-ahead; a reply comes before its octets",
     "smtp.message": "the final dot (or BDAT LAST) has come; nothing is stored or answered yet",
     "http.request": "a request to the OAuth2 or Graph endpoints",
 }

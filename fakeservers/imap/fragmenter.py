@@ -119,6 +119,10 @@ class Fragmenter:
         del self._buffer[:taken]
         self._skipping = count - taken
 
+    def keep(self, count: int) -> None:
+        """Forget what has come behind the next `count` octets."""
+        del self._buffer[count:]
+
     def drop(self) -> int:
         """Forget what was not yet taken; returns how many octets that were."""
         dropped = len(self._buffer)

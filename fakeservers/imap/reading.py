@@ -28,13 +28,15 @@ class Whole(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """A literal that the client sends once it is told to; the command so far is `Reader.parts`."""
+    """A literal that is announced; the command so far is `Reader.parts`. `waits`: the client sends it once it is told
+    to, else it comes unasked."""
 
     size: int
+    waits: bool = True
 
 
 class Refused(NamedTuple):
-    """A command that cannot be read: how it began, and the reply's key."""
+    """A command that cannot be read: how it began, and the reply's key; an empty one where it was answered already."""
 
     head: bytes
     key: str
@@ -75,13 +77,27 @@ class Reader:
         """Forget what was not yet taken; returns how many octets that were."""
         return self._input.drop()
 
+    def keep(self, octets: int) -> None:
+        """Forget what has come behind the next so many octets."""
+        self._input.keep(octets)
+
     def forget(self) -> None:
         """Give up the command that has begun."""
-        self.parts, self._literal, self._held = [], None, 0
+        self.parts, self._literal, self._refused, self._held = [], None, None, 0
 
-    def next(self, *, strays: bool) -> Whole | Wanted | Refused | Stray | None:
-        """What has come next; None when more must come first. `strays`: the next line begins no command."""
-        if self._uploads and not (strays or self.parts) and (parts := self._whole_upload()) is not None:
+    def swallow(self) -> None:
+        """Give up the command that has begun and was answered, when its literal comes all the same."""
+        size, self._literal = self._literal, None
+        self._skip(size or 0, "")
+
+    def next(self, *, strays: bool, announced_all: bool = False) -> Whole | Wanted | Refused | Stray | None:
+        """What has come next; None when more must come first. `strays`: the next line begins no command.
+        `announced_all`: literals that come unasked are told too."""
+        if (
+            self._uploads
+            and not (strays or self.parts or announced_all)
+            and (parts := self._whole_upload()) is not None
+        ):
             return Whole(parts)
         while True:
             if self._literal is not None:
@@ -95,7 +111,6 @@ class Reader:
             except LineTooLongError as error:
                 self._connection.heard(error.head)
                 self.forget()
-                self._refused = None
                 return Refused(error.head, "bad.line")
             if line is None:
                 return None
@@ -109,7 +124,7 @@ class Reader:
                 refused, self._refused, self._held = self._refused, None, 0
                 return Whole(parts) if refused is None else Refused(parts[0], refused)
             self.parts.append(literal.text)
-            refusal = self._refusal(literal.size)
+            refusal = self._refusal(literal.size) if self._refused is None else self._refused
             if literal.synchronizing:
                 if refusal is not None:
                     head = self.parts[0]
@@ -119,10 +134,12 @@ class Reader:
                 return Wanted(literal.size)
             if refusal is None and not self._takes_unasked(literal.size):
                 refusal = "append.too-big" if "LITERAL-" in self._offered else "bad.syntax"
-            if refusal is None and self._refused is None:
-                self._expect(literal.size)
-            else:
+            if refusal is not None:
                 self._skip(literal.size, refusal)
+                continue
+            self._expect(literal.size)
+            if announced_all:
+                return Wanted(literal.size, waits=False)
 
     def _whole_upload(self) -> list[bytes] | None:
         limit = self._profile.literal_limit if self._connection.account is not None else 0
@@ -139,9 +156,9 @@ class Reader:
         self._literal = size
         self._held += size
 
-    def _skip(self, size: int, refusal: str | None) -> None:
+    def _skip(self, size: int, refusal: str) -> None:
         """Swallow a literal that the client sends all the same; the command is answered at its end."""
-        self._refused = self._refused or refusal
+        self._refused = refusal
         self._input.skip(size)
         self.parts[1:] = []
         self.parts[0] = self.parts[0][:_HEAD]

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from itertools import islice
 
-from fakeservers.actions import Action, Bulk, End, Inflate, More, Send, StartTls, TlsFacts
+from fakeservers.actions import Action, Bulk, Cut, End, Inflate, More, Send, StartTls, TlsFacts
 from fakeservers.connection import Connection
 from fakeservers.imap import masking
 from fakeservers.imap.command import Answer, Command, RefusedError
 from fakeservers.imap.commands import LACKED, commands
-from fakeservers.imap.context import SessionContext
 from fakeservers.imap.cursor import BadSyntaxError, Cursor
 from fakeservers.imap.reading import Reader, Refused, Stray, Wanted, Whole
-from fakeservers.imap.ruled import refuses, spoken, status_words
-from fakeservers.imap.voice import Voice
+from fakeservers.imap.ruled import status_words
+from fakeservers.imap.speaking import Speaking
 from fakeservers.pieces import Pieces
-from fakeservers.rules import Effect
 from fakeservers.transcript import NOTHING
 
 __all__ = ["ImapSession"]
@@ -24,10 +22,10 @@ _PIECE = 512 * 1024
 """Octets of an answer that are made at once: a longer one is made while it is sent."""
 
 
-class ImapSession(SessionContext):
+class ImapSession(Speaking):
     """Implements `fakeservers.actions.Session`."""
 
-    __slots__ = ("_bad", "_ended", "_reader", "_streaming", "_uncounted")
+    __slots__ = ("_cut", "_ended", "_reader", "_streaming", "_uncounted")
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -35,7 +33,8 @@ class ImapSession(SessionContext):
         self._ended = False
         self._streaming = False
         """A long answer is under way; no command is read meanwhile."""
-        self._bad = 0
+        self._cut: End | None = None
+        """How the connection breaks once what has come is answered."""
         self._uncounted = 0
         """Commands that were not yet counted: those that come together are counted together."""
 
@@ -74,6 +73,9 @@ class ImapSession(SessionContext):
             if octets > _PIECE and not (self._ended or self._streaming):
                 self._streaming = True
                 actions.append(More(self._read_on))
+        if self._cut is not None and not (self._ended or self._streaming):
+            self._ended = True
+            actions.append(self._cut)
         self._count()
         return actions
 
@@ -118,33 +120,18 @@ class ImapSession(SessionContext):
                 f"{len(self._reader)} octets left unread", {"event": "unread", "octets": len(self._reader)}
             )
 
-    # --- answering
-
-    def finish(
-        self, reply: str, *, expunges: bool = True, uid: bool = False, then: list[Action] | None = None
-    ) -> list[Action]:
-        """End the command under way with the tagged `reply`, its untagged data and news before it."""
-        said, self.out = self.out, []
-        effect, self.effect = self.effect, None
-        # News that are not sent now must stay news: they are only asked for when they will go out.
-        if self.selected is not None and not (effect is not None and refuses(effect)):
-            said += self.news(expunges=expunges, uid=uid)
-        tagged = f"{self.tag} {reply}"
-        if effect is None:
-            last = f"{tagged}\r\n".encode("utf-8", "surrogateescape")
-            return [Send(b"".join([*said, last]) if said else last), *(then or ())]
-        return self._around(effect, said, tagged, tag=self.tag, then=then)
-
     # --- reading
 
     def _advance(self) -> list[Action] | None:
         """Take one command further; None when more must come first."""
-        found = self._reader.next(strays=self.interlude is not None)
+        found = self._reader.next(strays=self.interlude is not None, announced_all=self.site.rules.has("imap.literal"))
         if type(found) is Whole:
             return self._command(found.parts)
         match found:
-            case Wanted(size):
-                return self._go_ahead(size)
+            case Wanted(size, waits):
+                return self._go_ahead(size, waits=waits)
+            case Refused(_, ""):
+                return []
             case Refused(head, key):
                 if key == "bad.line":
                     self.interlude = None
@@ -157,9 +144,10 @@ class ImapSession(SessionContext):
                 return self.interlude.line(self, line.removesuffix(b"\n").removesuffix(b"\r"))
         return None
 
-    def _go_ahead(self, size: int) -> list[Action]:
-        """Ask for a literal, unless a rule or the server's own manner refuses the command before it has come."""
-        early = self.manners.append_checks_first and masking.verb_of(self._reader.parts[0]) == b"APPEND"
+    def _go_ahead(self, size: int, *, waits: bool) -> list[Action]:
+        """Ask for a literal that `waits` for it, unless a rule or the server's own manner refuses the command before it
+        has come."""
+        early = waits and self.manners.append_checks_first and masking.verb_of(self._reader.parts[0]) == b"APPEND"
         if not early and not self.site.rules.has("imap.literal"):
             return [Send(f"{self.say('literal.continue')}\r\n".encode())]
         self.effect, self.out, self._words = None, [], NOTHING
@@ -181,8 +169,14 @@ class ImapSession(SessionContext):
         except BadSyntaxError:
             self.effect = None
         except RefusedError as error:
-            self._reader.forget()
+            if waits:
+                self._reader.forget()
+            else:
+                self._reader.swallow()
             return self.refuse(error)
+        if not waits:
+            effect, self.effect = self.effect, None
+            return effect.around(b"") if effect is not None else []
         return self._carry_on(self.say("literal.continue"), secret=False)
 
     def _tag_of(self, text: bytes) -> str:
@@ -238,11 +232,6 @@ class ImapSession(SessionContext):
                 if word in self.offered:
                     return self.lacking(word)
         return self._failed_command(self.tag, "bad.unknown")
-
-    def lacking(self, capability: str) -> list[Action]:
-        """The profile offers what is not built here: the harness must see it, whatever the client makes of it."""
-        self.note_lack(capability)
-        return self.finish(self.say("bad.unimplemented", capability=capability))
 
     def _run(self, command: Command, cursor: Cursor) -> list[Action]:
         problem: BadSyntaxError | RefusedError | None = None
@@ -325,63 +314,6 @@ class ImapSession(SessionContext):
         actions = self._sealed(self._stream(answer, expunges=expunges, uid=uid))
         return actions if self._streaming else actions + self._read_on()
 
-    def _carry_on(self, line: str, *, secret: bool) -> list[Action]:
-        """Say a continuation request, or a rule's word instead, while the command goes on."""
-        said, self.out = self.out, []
-        effect, self.effect = self.effect, None
-        if effect is None:
-            return [Send(b"".join(said) + line.encode() + b"\r\n", secret=secret)]
-        return self._around(effect, said, line, tag=self.tag, secret=secret)
-
-    def refuse(self, error: RefusedError, *, expunges: bool = True) -> list[Action]:
-        """Answer a command that was refused by the server or by a rule."""
-        if error.key == "rule":
-            return self.finish("", expunges=expunges)
-        reply = self.say(error.key, **error.values)
-        if reply.startswith("BAD"):
-            return self._failed_command(self.tag, error.key, **error.values)
-        self._bad = 0
-        return self.finish(reply, expunges=expunges)
-
-    def _failed_command(self, tag: str, key: str, **values: object) -> list[Action]:
-        """BAD for a command that could not be understood; too many in a row end the connection."""
-        self.connection.count("bad_commands")
-        self._bad += 1
-        self.tag = tag
-        actions = self.finish(self.say(key, **values), expunges=False)
-        limit = self.profile.bad_commands
-        if limit is not None and self._bad >= limit:
-            actions += [Send(f"* {self.say('bad.too-many')}\r\n".encode()), End("close")]
-        return actions
-
-    # --- saying
-
-    def _around(
-        self,
-        effect: Effect,
-        said: list[bytes],
-        line: str,
-        *,
-        tag: str,
-        then: list[Action] | None = None,
-        secret: bool = False,
-    ) -> list[Action]:
-        """Send the answer the way a rule wants it; a BYE in the rule's words ends the connection."""
-        secret = secret and effect.reply is None
-        words = {**self._words, "tag": tag, "command": self.verb}
-        actions = effect.around(spoken(self.connection, effect, said, line, tag=tag, words=words), secret=secret)
-        if effect.ending is not None:
-            return actions
-        if "BYE" in status_words(effect):
-            return [*actions, End("close", effect.rule)]
-        return actions + (then or [])
-
-    def _spoken_as_wanted(self, voice: Voice, action: Action) -> Action:
-        """What a rule says stays as it is."""
-        if not isinstance(action, Send) or action.rule is not None:
-            return action
-        return voice.speak(action, self.selected.exists if self.selected is not None else None)
-
     def _sealed(self, actions: list[Action]) -> list[Action]:
         """Stop reading behind an end; drop what was sent in clear behind STARTTLS (RFC 3501 6.2.1), and what a client
         has sent behind COMPRESS before it was answered."""
@@ -392,6 +324,8 @@ class ImapSession(SessionContext):
                 continue
             if isinstance(action, End):
                 self._ended = True
+            elif isinstance(action, Cut) and len(self._reader):
+                return [each for each in actions if each is not action] + self._counted(action, len(self._reader))
             elif isinstance(action, Inflate):
                 self._reader.drop()
             elif isinstance(action, StartTls) and (octets := self._reader.drop()):
@@ -400,6 +334,14 @@ class ImapSession(SessionContext):
                     {"event": "plaintext-after-starttls", "octets": octets},
                 )
         return actions
+
+    def _counted(self, cut: Cut, octets: int) -> list[Action]:
+        """What a client had sent behind a command when that was read counts as well."""
+        if octets < cut.after:
+            return [Cut(cut.after - octets, cut.how, cut.rule)]
+        self._reader.keep(cut.after)
+        self._cut = End(cut.how, cut.rule)
+        return []
 
 
 COMMANDS = commands()

@@ -652,6 +652,20 @@ def pop3_asks_top_first() -> None:
 
 
 @mutant
+def imap_takes_silence_for_an_empty_mailbox() -> None:
+    """A connection that ends at SEARCH means that there is no mail."""
+
+    @instead(imap(), "search")
+    def search(right: Any, self: Any, *criteria: Any) -> Any:
+        try:
+            return right(self, *criteria)
+        except part("errors").MailError as error:
+            if error.category != "disconnected":
+                raise
+            return []
+
+
+@mutant
 def pop3_takes_silence_for_an_empty_maildrop() -> None:
     """A connection that ends at LIST means that there is no mail."""
 

@@ -152,17 +152,22 @@ class _Exchange(Interlude):
             if line == b"*":
                 raise RefusedError("authenticate.cancelled")
             act = effect.reply if effect is not None else None
-            granted = act is not None and (act.reply or "").startswith("OK")
-            answer = self.proceed(session, self.decode(session, line), granted=granted)
+            said = (act.reply or "")[:1] if act is not None else ""
+            answer = self.proceed(session, self.decode(session, line), granted=said == "O", asked=said == "+")
         except RefusedError as error:
             return session.refuse(error)
         return session.answer(answer)
 
-    def proceed(self, session: ImapSession, response: bytes | None, *, granted: bool = False) -> Answer:
-        """Raises RefusedError when the client is not let in. `granted`: a rule lets it in, whatever is still due."""
+    def proceed(
+        self, session: ImapSession, response: bytes | None, *, granted: bool = False, asked: bool = False
+    ) -> Answer:
+        """Raises RefusedError when the client is not let in. `granted`: a rule lets it in, whatever is still due;
+        `asked`: a rule goes on asking, though nothing is."""
         step = self.exchange.step(response)
         if granted and isinstance(step, sasl.Challenge):
             step = sasl.Outcome("right", self.exchange.username, session.site.store.account(self.exchange.username))
+        elif asked and isinstance(step, sasl.Outcome):
+            step = sasl.Challenge()
         if isinstance(step, sasl.Challenge):
             challenge = b64encode(step.data).decode("ascii")
             return Answer("", interlude=self, line=f"+ {challenge}", secret=step.secret)

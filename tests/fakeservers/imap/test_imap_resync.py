@@ -20,6 +20,8 @@ class Copy:
         self.server = server
         self.flags: dict[int, set[str]] = {}
         self.modseq = self.told = 0
+        self.reached = 0
+        """All messages up to this UID were fetched; beyond it some may have been, as a message that was read."""
         self.validity = "1"
         self.start(known=False)
 
@@ -43,7 +45,8 @@ class Copy:
         """What may be remembered: after NOOP no expunge is outstanding, so nothing older can still come."""
         # New messages are told as EXISTS, which is no data to keep.
         self.tell("NOOP")
-        self.tell(f"UID FETCH {max(self.flags, default=0) + 1}:* (FLAGS)")
+        self.tell(f"UID FETCH {self.reached + 1}:* (FLAGS)")
+        self.reached = max(self.flags, default=0)
         self.modseq = max(self.modseq, self.told)
 
     def tell(self, command: str) -> str:

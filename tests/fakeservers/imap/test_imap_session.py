@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from imap_dialogue import ALICE, Dialogue, Server, lines, offering, with_imap
 
 import fakeservers.imap
-from fakeservers.actions import Action, End, More, Send, Wait
+from fakeservers.actions import Action, Cut, End, More, Send, Wait
 from fakeservers.imap.options import OPTIONS
 from fakeservers.imap.replies import DEFAULTS
 from fakeservers.profile import ImapProfile, load_profile
@@ -685,3 +685,37 @@ def test_many_long_answers_are_made_as_the_client_takes_them() -> None:
     assert pieces >= 200
     assert isinstance(actions[-1], Send)
     assert actions[-1].data == b"b OK NOOP completed\r\n"
+
+
+def test_a_rule_hears_of_a_literal_that_comes_unasked() -> None:
+    """RFC 7888 4: the server may answer before it has the octets, and has to swallow them all the same."""
+    large = rule("imap.literal", when={"size": {"at_least": 100}}, reply="NO [TOOBIG] {size} octets")
+    slow = rule("imap.literal", when={"size": 3}, delay=2) | {"name": "slow"}
+    session = Server(rules=[large, slow]).login()
+    assert session.send("a APPEND INBOX {100+}\r\nx NOOP\r\n") == b"a NO [TOOBIG] 100 octets\r\n"
+    assert session.send("x" * 92 + " {4+}\r\nabcd {4}\r\nb NOOP\r\n") == b"b OK NOOP completed\r\n"
+    session.actions.clear()
+    assert session.ok("APPEND INBOX {3+}\r\nabc")
+    assert Wait(2) in session.actions
+    assert session.ok("APPEND INBOX {4+}\r\nabcd")
+
+
+@pytest.mark.parametrize(("after", "answered"), [(0, 0), (7, 0), (8, 1), (15, 1), (16, 2), (17, 2)])
+def test_a_cut_counts_the_octets_that_have_come_already(after: int, answered: int) -> None:
+    """Commands behind the one that the rule met are carried out as far as the client got with them."""
+    session = Server(rules=[rule("imap.create", cut={"after": after, "how": "close"})]).login()
+    said = session.send("a CREATE x\r\nb NOOP\r\nc NOOP\r\n")
+    assert said.count(b" OK ") == 1 + answered
+    assert session.ended == (after <= 16)
+    assert (Cut(1, "close", "r") in session.actions) == (after == 17)
+
+
+@pytest.mark.parametrize("sent", [2, 10])
+@pytest.mark.parametrize("after", [0, 5, 11])
+def test_a_literal_is_cut(after: int, sent: int) -> None:
+    server = Server(rules=[rule("imap.literal", cut={"after": after, "how": "close"})])
+    session = server.login()
+    session.send("a APPEND INBOX {10+}\r\n" + "0123456789"[:sent])
+    assert session.ended == (after <= sent)
+    assert session.ended or Cut(after - sent, "close", "r") in session.actions
+    assert not server.mailbox().messages
