@@ -16,7 +16,8 @@ from aiosmtpd.smtp import SMTP, syntax
 from fakeservers.smtp.auth import begin
 from fakeservers.smtp.extensions import parse_xclient, schedule_error
 from fakeservers.smtp.hooks import Hooks
-from fakeservers.smtp.paths import parameter_error, parse_mail, parse_rcpt, split_address
+from fakeservers.smtp.paths import parameter_error, parse_mail, parse_rcpt
+from fakeservers.smtp.reading import parse_chunk
 
 if TYPE_CHECKING:
     from fakeservers.smtp.session import SmtpSession
@@ -27,7 +28,6 @@ AIOSMTPD_TEXTS = {
     "501 Syntax: HELO hostname": "helo.syntax",
     "501 Syntax: RSET": "argument",
     "501 Syntax: QUIT": "argument",
-    "501 Syntax: VRFY <address>": "vrfy.syntax",
     "502 EXPN not implemented": "expn",
 }
 
@@ -159,11 +159,6 @@ class Commands(SMTP):
         self.envelope = Envelope()
         self.dialogue.transaction_ended()
 
-    def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
-        """The `email` package's parser takes a third of a message's time; VRFY is the last to come here."""
-        address = split_address(arg)
-        return (arg, "") if address is None else (address, "")
-
     # --- commands
 
     @syntax("EHLO hostname")
@@ -266,7 +261,7 @@ class Commands(SMTP):
         error = rcpt.error
         if error is None and rcpt.values and not dialogue.overruled:
             error = parameter_error("RCPT", rcpt, dialogue.offered.names)
-        if error is None and not rcpt.address.isascii() and not envelope.smtp_utf8:
+        if error is None and not arg.isascii() and not envelope.smtp_utf8:
             error = "smtputf8.required"
         if error is not None:
             dialogue.say(error)
@@ -303,18 +298,33 @@ class Commands(SMTP):
     async def smtp_BDAT(self, arg: str) -> None:
         """CHUNKING (RFC 3030) is not aiosmtpd's. Whatever the answer, the octets that follow are no commands."""
         dialogue = self.dialogue
-        size, _, last = arg.partition(" ")
         if "CHUNKING" not in dialogue.offered.names:
             dialogue.say("unimplemented")
-        elif not (size.isascii() and size.isdecimal() and len(size) <= 20) or last.strip().upper() not in ("", "LAST"):
+        elif (chunk := parse_chunk(arg)) is None:
             dialogue.say("bdat.syntax")
         else:
-            dialogue.begin_chunk(int(size), last=bool(last.strip()))
+            dialogue.begin_chunk(chunk[0], last=chunk[1])
+
+    @syntax("VRFY string")
+    async def smtp_VRFY(self, arg: str) -> None:
+        """aiosmtpd takes addresses alone, but people are asked for by name too (RFC 5321 3.5.1), and a parameter may
+        end the argument (RFC 6531 3.7.4.2)."""
+        dialogue = self.dialogue
+        text, _, parameter = arg.rpartition(" ")
+        utf8 = bool(text) and parameter.upper() == "SMTPUTF8" and "SMTPUTF8" in dialogue.offered.names
+        if await self.check_auth_needed("VRFY"):
+            return
+        if not utf8:
+            text = arg
+        dialogue.say(self.event_handler.handle_VRFY(self, text.strip(), utf8=utf8))
 
     @syntax("HELP [command]")
     async def smtp_HELP(self, arg: str) -> None:
         """RFC 5321 4.3.2 answers HELP with 211 or 214, and nobody has to log in for it."""
-        self.dialogue.say("help", commands=" ".join(sorted(self._smtp_methods)))
+        dialogue = self.dialogue
+        hidden = {name for name, keyword in _EXTENSIONS.items() if keyword not in dialogue.offered.names}
+        hidden |= {"EHLO", "HELO"} if dialogue.lmtp else {"LHLO"}
+        dialogue.say("help", commands=" ".join(sorted(self._smtp_methods.keys() - hidden)))
 
     @syntax("ETRN node")
     async def smtp_ETRN(self, arg: str) -> None:
@@ -347,6 +357,8 @@ class Commands(SMTP):
             dialogue.say("greeting")
 
 
+_EXTENSIONS = {"BDAT": "CHUNKING", "ETRN": "ETRN", "XCLIENT": "XCLIENT"}
+"""Commands that are there where a keyword is offered."""
 Commands._smtp_methods.update(
     {name.removeprefix("smtp_"): getattr(Commands, name) for name in dir(Commands) if name.startswith("smtp_")}
 )

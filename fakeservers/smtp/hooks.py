@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fakeservers.smtp.extensions import NOTHING_OFFERED, domain_limit
+from fakeservers.smtp.paths import split_address
 from fakeservers.smtp.trace import trace_fields
 
 if TYPE_CHECKING:
@@ -38,10 +39,20 @@ class Hooks:
     async def handle_QUIT(self, server: Commands, session: Any, envelope: Any) -> str:
         return "quit"
 
-    async def handle_VRFY(self, server: Commands, session: Any, envelope: Any, address: str) -> str:
-        if not server.dialogue.profile.verifies:
+    def handle_VRFY(self, server: Commands, text: str, *, utf8: bool) -> str:
+        dialogue = server.dialogue
+        store = dialogue.site.store
+        if not text:
+            return "vrfy.syntax"
+        if not dialogue.profile.verifies:
             return "vrfy"
-        return "vrfy.unknown" if server.dialogue.site.store.account(address) is None else "vrfy.ok"
+        if not (text.isascii() or utf8):
+            return "smtputf8.required"
+        address = split_address(text)
+        names = [f"{text}@{domain}" for domain in sorted(store.domains)] if address is None else [address]
+        account = next((found for name in names if (found := store.account(name))), None)
+        dialogue.argument = account.address if account else address or text
+        return "vrfy.ok" if account else "vrfy.unknown"
 
     def handle_MAIL(self, server: Commands, session: Any, envelope: Any, address: str, mail: PathArgument) -> str:
         dialogue = server.dialogue

@@ -80,12 +80,11 @@ class Intake(Speaker):
     def in_bdat(self) -> bool:
         return self._chunks is not None or self._chunk_failed
 
-    def begin_chunk(self, octets: int, *, last: bool) -> None:
+    def begin_chunk(self, octets: int, *, last: bool, refusal: str | None = None) -> None:
         """Read a BDAT command's octets; they are read and dropped where the command is refused (RFC 3030 2)."""
         envelope = self._commands.envelope
-        refusal = None
-        if self.refused:
-            refusal = "unknown"
+        if refusal is not None:
+            pass
         elif self._chunk_failed:
             refusal = "sequence"
         elif envelope.mail_from is None:
@@ -115,7 +114,12 @@ class Intake(Speaker):
         if self._chunk_refusal is not None:
             self._chunk_failed = self._commands.envelope.mail_from is not None
             self._chunks = None
-            self.say(self._chunk_refusal)
+            # LMTP's last chunk is answered for every recipient (RFC 2033 4.2).
+            answers = len(self._commands.envelope.rcpt_tos) if self.lmtp and reader.last else 1
+            for _ in range(max(1, answers)):
+                if not self._over:
+                    self._effect = reader.effect
+                    self.say(self._chunk_refusal)
             return
         content = reader.content
         self.connection.heard(content, body=True)

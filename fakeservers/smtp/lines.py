@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from fakeservers.smtp.auth import AUTH_LINE_LIMIT
@@ -20,7 +21,12 @@ class Verb(NamedTuple):
     in_clear: bool
     in_groups: bool
 
+    def is_followed(self, argument: str) -> bool:
+        """Others may come behind it in its group: AUTH where nothing is left to say (RFC 4954 4) too."""
+        return self.in_groups or (self.name == "AUTH" and _IN_ONE_STEP.match(argument) is not None)
 
+
+_IN_ONE_STEP = re.compile(r"(?:PLAIN|EXTERNAL) +\S", re.IGNORECASE)
 _IN_CLEAR = {"NOOP", "EHLO", "HELO", "STARTTLS", "QUIT", "RSET", "HELP"}
 _IN_GROUPS = {"MAIL", "RCPT", "RSET", "BDAT"}
 _WITH_ADDRESS = {"MAIL", "RCPT", "VRFY", "EXPN", "AUTH"}

@@ -18,6 +18,7 @@ _LOCAL_PART = rf'(?:{_ATOM}(?:\.{_ATOM})*|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*")'
 _LABEL = r"[^\W_](?:[\w-]*[^\W_])?"
 _DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[!-Z^-~]+\])"
 _SOURCE_ROUTE = rf"(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?"
+_DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _MAILBOX = re.compile(rf"{_LOCAL_PART}@{_DOMAIN}")
 _MAIL = re.compile(rf"FROM:<(?:{_SOURCE_ROUTE}({_LOCAL_PART}@({_DOMAIN})))?>(?: +(\S.*))?", re.IGNORECASE)
 _RCPT = re.compile(rf"TO:<(?:{_SOURCE_ROUTE}({_LOCAL_PART}@({_DOMAIN}))|(postmaster))>(?: +(\S.*))?", re.IGNORECASE)
@@ -33,14 +34,18 @@ _MAIL_PARAMETERS: Mapping[str, tuple[str, re.Pattern[str] | None]] = {
     "RET": ("DSN", re.compile(r"FULL|HDRS", re.IGNORECASE)),
     "ENVID": ("DSN", re.compile(rf"{_XTEXT}{{1,100}}")),
     "REQUIRETLS": ("REQUIRETLS", None),
-    "HOLDFOR": ("FUTURERELEASE", re.compile(r"\d{1,9}")),
+    "HOLDFOR": ("FUTURERELEASE", re.compile(r"[1-9]\d{0,8}")),
     "HOLDUNTIL": ("FUTURERELEASE", re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.I)),
     "BY": ("DELIVERBY", re.compile(r"[+-]?\d{1,9};[NR]T?", re.IGNORECASE)),
 }
 _EVENT = r"(?:SUCCESS|FAILURE|DELAY)"
 _RCPT_PARAMETERS: Mapping[str, tuple[str, re.Pattern[str] | None]] = {
     "NOTIFY": ("DSN", re.compile(rf"NEVER|{_EVENT}(?:,{_EVENT})*", re.IGNORECASE)),
-    "ORCPT": ("DSN", re.compile(r"[A-Za-z0-9-]+;[^\x00-\x20=\x7f]{1,500}")),
+    # An address in UTF-8 is spelled otherwise than the rest (RFC 6533 3).
+    "ORCPT": (
+        "DSN",
+        re.compile(rf"(?i:utf-8);[^\x00-\x20=\x7f]{{1,500}}|(?!(?i:utf-8);)[A-Za-z0-9-]+;{_XTEXT}{{1,500}}"),
+    ),
 }
 """Parameter: the EHLO keyword that allows it, and the form of its value; None where it takes none."""
 
@@ -89,7 +94,17 @@ def _has_path(keyword: str, argument: str) -> bool:
     return match is not None and match[1].upper() == keyword
 
 
+def _plain(address: str) -> str:
+    """The mailbox without quotes and backslashes that its local-part does not need: they change nothing (RFC 5321
+    4.1.2)."""
+    quoted, _, domain = address.rpartition("@")
+    local_part = re.sub(r"\\(.)", r"\1", quoted[1:-1])
+    return f"{local_part}@{domain}" if _DOT_STRING.fullmatch(local_part) else address
+
+
 def _argument(address: str, domain: str, text: str | None, malformed: str) -> PathArgument:
+    if address.startswith('"'):
+        address = _plain(address)
     try:
         address.encode()
     except UnicodeEncodeError:
@@ -121,8 +136,8 @@ def parameter_error(verb: str, argument: PathArgument, offered: frozenset[str]) 
 
 
 def split_address(text: str) -> str | None:
-    """The mailbox in `text`, brackets or not, as VRFY takes it; None if there is none."""
+    """The mailbox in `text`, in brackets behind a name or alone, as VRFY takes it; None if there is none."""
     text = text.strip()
-    if text.startswith("<") and text.endswith(">"):
-        text = text[1:-1]
+    if text.endswith(">"):
+        text = text[text.rfind("<") + 1 : -1]
     return text if _MAILBOX.fullmatch(text) else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fakeservers.rules import Effect
 
-__all__ = ["ChunkReader", "DataReader", "irregularities"]
+__all__ = ["ChunkReader", "DataReader", "irregularities", "parse_chunk"]
 
 END = b"\r\n.\r\n"
 DOT = b"\r\n."
@@ -130,6 +130,14 @@ class ChunkReader:
             self._parts.append(part)
         self._left -= len(part)
         return -1 if self._left else start + len(part)
+
+
+def parse_chunk(argument: str) -> tuple[int, bool] | None:
+    """The octets of a BDAT command, and whether they are the last; None for an argument of a wrong form."""
+    size, _, last = argument.partition(" ")
+    if not (size.isascii() and size.isdecimal() and len(size) <= 20) or last.strip().upper() not in ("", "LAST"):
+        return None
+    return int(size), bool(last.strip())
 
 
 def irregularities(content: bytes) -> list[str]:

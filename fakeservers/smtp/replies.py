@@ -41,7 +41,7 @@ REPLIES: Mapping[str, str] = {
     "auth.cancelled": "501 5.0.0 Authentication cancelled",
     "auth.decode": "501 5.5.2 Cannot decode base64",
     "auth.malformed": "501 5.5.2 Malformed authentication exchange",
-    "auth.initial-response": "501 5.5.4 This mechanism takes no initial response",
+    "auth.initial-response": "501 5.7.0 This mechanism takes no initial response",
     "auth.line-length": "500 5.5.6 Authentication exchange line is too long",
     "auth.syntax": "501 5.5.4 Syntax: AUTH mechanism [initial-response]",
     "mail.ok": "250 2.1.0 OK",

@@ -10,6 +10,7 @@ from fakeservers.smtp.auth import AUTH_LINE_LIMIT, Authentication, mask_command
 from fakeservers.smtp.extensions import NOTHING_OFFERED
 from fakeservers.smtp.intake import Intake
 from fakeservers.smtp.lines import KNOWN, line_limit, take_apart
+from fakeservers.smtp.reading import parse_chunk
 from fakeservers.smtp.replies import is_auth
 from fakeservers.transcript import HEARD
 
@@ -168,7 +169,7 @@ class SmtpSession(Intake):
         self.argument = argument.partition(" ")[0] if secret else argument
         if fault is not None and (not minded or minded in self.checks):
             self.say(fault)
-        elif crowded and (verb is None or not verb.in_groups or "PIPELINING" not in self.offered.names):
+        elif crowded and not ("PIPELINING" in self.offered.names and verb is not None and verb.is_followed(argument)):
             self.say("pipelining")
         elif verb is None:
             self.consult("smtp.unknown", command=name.lower(), argument=argument)
@@ -177,18 +178,26 @@ class SmtpSession(Intake):
             if self._rules.concerns(verb.point, self.connection, None if secret else argument):
                 self.consult(verb.point, **self.command_facts(name, argument))
             if (self.refused or self._shut or self._locked) and (refusal := self._refusal(verb)) is not None:
-                self.say(refusal)
+                self._refuse(verb, argument, refusal)
             elif (coroutine := verb.method(self._commands, argument)) is not None:
                 self._commands.run(coroutine)
             self._effect = None
 
     def _refusal(self, verb: Verb) -> str | None:
         """The reply key for a command that may not be now, whatever it says."""
-        if self.refused and verb.name != "BDAT":
+        if self.refused:
             return "unknown"
         if self._shut and verb.name != "QUIT" and not self.overruled:
             return "sequence"
         return "tls.required" if self._locked and not verb.in_clear and not self.overruled else None
+
+    def _refuse(self, verb: Verb, argument: str, refusal: str) -> None:
+        """Say `refusal`; what follows BDAT is no command even so."""
+        chunk = parse_chunk(argument) if verb.name == "BDAT" else None
+        if chunk is None:
+            self.say(refusal)
+        else:
+            self.begin_chunk(chunk[0], last=chunk[1], refusal=refusal)
 
     def _answer(self, authentication: Authentication, line: bytes) -> None:
         """A line of the SASL exchange under way."""

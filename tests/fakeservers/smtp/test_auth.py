@@ -58,7 +58,7 @@ def test_expired_password() -> None:
         (["AUTH PLAIN", "*"], "501 5.0.0"),
         (["AUTH PLAIN ="], "501 5.5.2"),
         (["AUTH PLAIN " + b64("no nul").decode()], "501 5.5.2"),
-        (["AUTH CRAM-MD5 =" ], "501 5.5.4"),
+        (["AUTH CRAM-MD5 ="], "501 5.7.0"),
         (["AUTH PLAIN", "A" * 12287], "500 5.5.6"),
         (["AUTH PLAIN", "A" * 20000], "500 5.5.6"),
     ],

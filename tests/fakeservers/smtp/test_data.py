@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -191,6 +193,23 @@ def test_bdat_octets_are_no_commands_even_when_refused() -> None:
     assert dialogue.send(b"BDAT 6 LAST\r\nNOOP\r\n") == "503 5.5.1 Need RCPT command\r\n"
     assert dialogue.send(b"BDAT 6 LAST\r\nNOOP\r\n") == "503 5.5.1 Bad sequence of commands\r\n"
     assert dialogue.say("RSET", f"RCPT TO:<{ALICE}>").splitlines()[1] == "503 5.5.1 Need MAIL command"
+
+
+@pytest.mark.parametrize(
+    ("service", "rule", "reply"),
+    [
+        ("submission", None, "530 5.7.0"),
+        ("smtp", {"at": "smtp.connect", "reply": "554 5.3.2 Closed today"}, "503 5.5.1"),
+        ("smtp", {"at": "smtp.bdat", "reply": "451 4.3.0 Not now"}, "451 4.3.0"),
+    ],
+)
+def test_bdat_octets_are_no_commands_where_nothing_is_taken(
+    service: str, rule: dict[str, Any] | None, reply: str
+) -> None:
+    profile = generic(ehlo=["CHUNKING", "STARTTLS"])
+    dialogue = hello(profile, service, rules=[{"name": "no", **rule}] if rule else [])
+    assert dialogue.send(b"BDAT 6 LAST\r\nNOOP\r\n").startswith(reply)
+    assert len(dialogue.send(b"BDAT 12\r\nNOOP\r\nNOOP\r\nNOOP\r\n").splitlines()) == 2
 
 
 def test_bdat_over_the_limit() -> None:

@@ -67,6 +67,8 @@ def test_limits_are_what_was_said_and_no_more() -> None:
         ("HOLDFOR=3600", "250"),
         ("HOLDFOR=3601", "501 5.5.4 Cannot hold"),
         ("HOLDFOR=x", "501 5.5.4 Invalid"),
+        ("HOLDFOR=0", "501 5.5.4 Invalid"),
+        ("HOLDFOR=0010", "501 5.5.4 Invalid"),
         ("HOLDUNTIL=1970-01-01T01:00:00Z", "250"),
         ("holduntil=1970-01-01t01:00:00z", "250"),
         ("HOLDUNTIL=1970-01-01T02:00:00Z", "501 5.5.4 Cannot hold"),
@@ -101,9 +103,14 @@ def test_parameters_that_were_not_offered() -> None:
 
 def test_vrfy_tells_nothing_unless_the_profile_does() -> None:
     assert hello().say(f"VRFY {ALICE}").startswith("252 ")
+    assert hello().say("VRFY \u00e4").startswith("252 ")
     open_ = hello(generic(verifies=True))
-    assert open_.say(f"VRFY <{ALICE}>").startswith(f"250 2.1.5 <<{ALICE}>>")
-    assert open_.say("VRFY nobody").startswith("550 5.1.1 ")
+    for asked in (ALICE, f"<{ALICE}>", f"Alice <{ALICE}>", "alice", "ALICE", f"{ALICE} smtputf8", f" {ALICE} "):
+        assert open_.say(f"VRFY {asked}") == f"250 2.1.5 <{ALICE}>", asked
+    for asked in ("nobody", "SMTPUTF8", "<nobody@example.test>", "alice@elsewhere.test", "alice smith"):
+        assert open_.say(f"VRFY {asked}").startswith("550 5.1.1 "), asked
+    assert open_.say("VRFY \u00e4@example.test").startswith("553 5.6.7 ")
+    assert open_.say("VRFY \u00e4@example.test SMTPUTF8").startswith("550 5.1.1 <\u00e4@example.test>")
 
 
 def test_expn_has_words_of_its_own_or_those_of_any_command_that_is_not_there() -> None:
@@ -208,3 +215,12 @@ def test_lmtp_too_big_for_everybody() -> None:
     dialogue.say("LHLO x")
     dialogue.mail(ALICE, BOB)
     assert dialogue.send(b"x" * 20 + b"\r\n.\r\n").count("552 5.3.4") == 2
+
+
+def test_lmtp_refuses_the_last_chunk_for_everybody() -> None:
+    busy = {"name": "busy", "at": "smtp.bdat", "when": {"argument": {"glob": "* LAST"}}, "reply": "451 4.3.0 Busy"}
+    dialogue = lmtp(rules=[busy])
+    dialogue.say(f"MAIL FROM:<{STRANGER}>", f"RCPT TO:<{ALICE}>", f"RCPT TO:<{BOB}>")
+    assert dialogue.send(b"BDAT 1\r\nx") == "250 2.0.0 1 octets received\r\n"
+    assert dialogue.send(b"BDAT 1 LAST\r\nx") == "451 4.3.0 Busy\r\n" * 2
+    assert dialogue.send(b"BDAT 1\r\nx") == "503 5.5.1 Bad sequence of commands\r\n"

@@ -98,6 +98,11 @@ EVERYTHING = frozenset({"SIZE", "8BITMIME", "SMTPUTF8", "DSN", "AUTH"})
         ("RCPT", "NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2Bb@example.com", None),
         ("RCPT", "NOTIFY=NEVER,DELAY", "parameter.syntax"),
         ("RCPT", "ORCPT=nothing", "parameter.syntax"),
+        ("RCPT", "ORCPT=rfc822;a+b@example.com", "parameter.syntax"),
+        ("RCPT", "ORCPT=rfc822;a+2b", "parameter.syntax"),
+        ("RCPT", "ORCPT=rfc822;j\u00f6rg@example.com", "parameter.syntax"),
+        ("RCPT", "orcpt=UTF-8;j\u00f6rg@example.com", None),
+        ("RCPT", "ORCPT=utf-8;j\\x{F6}rg@example.com", None),
         ("RCPT", "SIZE=1", "parameter.unknown"),
     ],
 )
@@ -128,6 +133,25 @@ def test_utf8_addresses_need_smtputf8() -> None:
     assert dialogue.say("RCPT TO:<jörg@example.test>").startswith("550 5.1.1 <jörg@example.test>")
     dialogue.say("RSET", "MAIL FROM:<a@b.example>")
     assert dialogue.say("RCPT TO:<jörg@example.test>").startswith("553 5.6.7")
+    assert dialogue.say(f"RCPT TO:<{ALICE}> ORCPT=utf-8;jörg@example.test").startswith("553 5.6.7")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [('"alice"', "alice"), (r'"al\ice"', "alice"), ('"a.b"', "a.b"), ('"a b"', '"a b"'), ('".a"', '".a"'),
+     (r'"a\"b"', r'"a\"b"'), ('""', '""'), ('"a@b"', '"a@b"')],
+)  # fmt: skip
+def test_quotes_that_change_nothing(written: str, meant: str) -> None:
+    """RFC 5321 4.1.2: both forms are one mailbox."""
+    assert parse_rcpt(f"TO:<{written}@b.example>").address == f"{meant}@b.example"
+    assert parse_mail(f"FROM:<{written}@b.example>").address == f"{meant}@b.example"
+
+
+def test_mail_for_a_quoted_name_is_its_user_s() -> None:
+    dialogue = hello()
+    dialogue.mail('"alice"@example.test')
+    assert dialogue.say("x", ".").startswith("250")
+    assert dialogue.contents() == [b"x\r\n"]
 
 
 def test_parameters_are_kept_with_the_message_as_they_came() -> None:
@@ -142,4 +166,5 @@ def test_parameters_are_kept_with_the_message_as_they_came() -> None:
 
 def test_vrfy_addresses() -> None:
     assert split_address("<a@b.example>") == split_address(" a@b.example ") == "a@b.example"
+    assert split_address('Fred "the" Foobar <a@b.example>') == "a@b.example"
     assert split_address("somebody") is None

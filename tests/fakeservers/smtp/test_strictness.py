@@ -11,7 +11,7 @@ from fakeservers import Rule
 from fakeservers.points import STRICT
 from fakeservers.profile import SmtpProfile
 
-from .dialogue import ALICE, STRANGER, Dialogue, generic, hello
+from .dialogue import ALICE, STRANGER, Dialogue, b64, generic, hello
 
 LONG = "NOOP " + "x" * 3000 + "\r\n"
 COMMANDS = {
@@ -99,6 +99,15 @@ def test_a_group_of_commands_and_what_may_not_stand_in_it() -> None:
     assert dialogue.send(group + b"x\r\n.\r\n").splitlines()[2].startswith("503 5.5.0"), "the message came with DATA"
     without = hello(generic(strict=[*STRICT, "pipelining"], ehlo=[]))
     assert without.send(group).splitlines()[0].startswith("503 5.5.0"), "PIPELINING was not offered"
+
+
+def test_auth_in_one_step_may_stand_in_a_group() -> None:
+    """RFC 4954 4."""
+    strict = generic(strict=[*STRICT, "pipelining"])
+    initial = b64(f"\0{ALICE}\0secret").decode()
+    for command, reply in ((f"plain {initial}", "235"), (f"LOGIN {initial}", "503 5.5.0"), ("PLAIN", "503 5.5.0")):
+        said = hello(strict, "smtps").send(f"AUTH {command}\r\nMAIL FROM:<{ALICE}>\r\n".encode())
+        assert said.startswith(reply), command
 
 
 def test_a_broken_group_takes_the_message_for_no_command() -> None:
