@@ -12,6 +12,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -29,16 +30,22 @@ Program = Callable[..., bytes]
 SCRIPTS = Path(__file__).parent / "scripts"
 MECHANISMS = {
     "curl": "PLAIN LOGIN CRAM-MD5 NTLM XOAUTH2 OAUTHBEARER EXTERNAL",
+    "git-send-email": "PLAIN LOGIN CRAM-MD5",
     "go-net-smtp": "PLAIN CRAM-MD5",
+    "mailutils": "PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256",
     "msmtp": "PLAIN LOGIN CRAM-MD5 NTLM SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2 OAUTHBEARER EXTERNAL",
+    "mutt": "PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2 OAUTHBEARER",
+    "neomutt": "PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2 OAUTHBEARER",
     "nodemailer": "PLAIN LOGIN CRAM-MD5 XOAUTH2",
     "perl-net-smtp": "PLAIN LOGIN CRAM-MD5 EXTERNAL",
     "phpmailer": "PLAIN LOGIN CRAM-MD5 XOAUTH2",
+    "ruby-net-smtp": "PLAIN LOGIN CRAM-MD5",
     "s-nail": "PLAIN LOGIN CRAM-MD5 XOAUTH2 EXTERNAL",
     "swaks": "PLAIN LOGIN CRAM-MD5",
 }
-OPPORTUNISTIC = "curl", "nodemailer", "phpmailer", "swaks"
+OPPORTUNISTIC = "curl", "nodemailer", "phpmailer", "ruby-net-smtp", "swaks"
 """They take TLS where it is offered, and do without it where it is not."""
+MAKE_THE_HEADER = "git-send-email", "mailutils", "mutt", "neomutt", "phpmailer", "s-nail"
 SERVICES: dict[str, ServiceName] = {
     "none": "smtp",
     "starttls": "submission",
@@ -85,6 +92,32 @@ def curl(errand: Errand, program: Program, folder: Path) -> None:
     )  # fmt: skip
 
 
+def git_send_email(errand: Errand, program: Program, folder: Path) -> None:
+    if not (Path(program("git", "--exec-path").decode().strip()) / "git-send-email").exists():
+        pytest.skip("git send-email is not installed")
+    perl_has(program, "Authen::SASL", "IO::Socket::SSL")
+    (folder / "mail").write_bytes(b"From x Mon Sep 17 00:00:00 2001\n" + MESSAGE.replace(b"\r\n", b"\n"))
+    encryption = {"starttls": "tls", "implicit": "ssl"}.get(errand.security, "none")
+    login = (f"--smtp-auth={errand.mechanism}", f"--smtp-user={errand.user}", f"--smtp-pass={errand.password}")
+    person = {f"GIT_{who}_{what}": errand.sender for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    program(
+        "git", "send-email", "--smtp-server=localhost", f"--smtp-server-port={errand.port}",
+        f"--smtp-encryption={encryption}", f"--smtp-ssl-cert-path={errand.ca_file}",
+        *(login if errand.mechanism else ("--smtp-auth=none",)), f"--from={errand.sender}", f"--to={errand.to}",
+        f"--envelope-sender={errand.sender}", "--smtp-domain=client.example.test", "--suppress-cc=all",
+        "--confirm=never", "--no-thread", "mail", env=person,
+    )  # fmt: skip
+
+
+def mailutils(errand: Errand, program: Program, folder: Path) -> None:
+    login = f"{errand.user.replace('@', '%40')}:{errand.secret};AUTH={errand.mechanism}@" if errand.mechanism else ""
+    scheme, options = ("smtps" if errand.security == "implicit" else "smtp"), ";notls" * (errand.security == "none")
+    program(
+        "mail.mailutils", "--no-config", "-E", f'set sendmail="{scheme}://{login}localhost:{errand.port}{options}"',
+        "-s", "hello", "-r", errand.sender, errand.to, given=BODY.replace(b"\r\n", b"\n"),
+    )  # fmt: skip
+
+
 def msmtp(errand: Errand, program: Program, folder: Path) -> None:
     tls = f"tls on\ntls_starttls {'on' if errand.security == 'starttls' else 'off'}\ntls_trust_file {errand.ca_file}\n"
     client = f"tls_cert_file {errand.certificate}\ntls_key_file {errand.key}\n" if errand.certificate else ""
@@ -97,6 +130,20 @@ def msmtp(errand: Errand, program: Program, folder: Path) -> None:
         encoding="utf-8",
     )  # fmt: skip
     program("msmtp", "-C", str(rc), errand.to, given=MESSAGE.replace(b"\r\n", b"\n"))
+
+
+def mutt(errand: Errand, program: Program, folder: Path, name: str = "mutt") -> None:
+    login = f"{errand.user.replace('@', '%40')}@" if errand.mechanism else ""
+    (folder / "muttrc").write_text(
+        f"set smtp_url='smtp{'s' * (errand.security == 'implicit')}://{login}localhost:{errand.port}'\n"
+        f"set smtp_pass='{errand.password}'\nset smtp_oauth_refresh_command='echo {errand.token}'\n"
+        f"set smtp_authenticators='{errand.mechanism.lower()}'\nset certificate_file='{errand.ca_file}'\n"
+        f"set ssl_starttls={'yes' if errand.security == 'starttls' else 'no'}\n"
+        f"set ssl_force_tls={'no' if errand.security == 'none' else 'yes'}\n"
+        f"set from='{errand.sender}'\nset use_envelope_from=yes\nset hostname=client.example.test\nset copy=no\n",
+        encoding="utf-8",
+    )
+    program(name, "-n", "-F", "muttrc", "-s", "hello", "--", errand.to, given=BODY.replace(b"\r\n", b"\n"))
 
 
 def s_nail(errand: Errand, program: Program, folder: Path) -> None:
@@ -138,6 +185,10 @@ def nodemailer(errand: Errand, program: Program, folder: Path) -> None:
     program("node", str(SCRIPTS / "nodemailer.cjs"), json.dumps(asdict(errand)), given=MESSAGE, env=environment)
 
 
+def ruby_net_smtp(errand: Errand, program: Program, folder: Path) -> None:
+    program("ruby", str(SCRIPTS / "net-smtp.rb"), json.dumps(asdict(errand)), given=MESSAGE)
+
+
 def perl_net_smtp(errand: Errand, program: Program, folder: Path) -> None:
     perl_has(program, "Authen::SASL", "IO::Socket::SSL")
     program("perl", str(SCRIPTS / "net-smtp.pl"), json.dumps(asdict(errand)), given=MESSAGE)
@@ -154,9 +205,10 @@ def perl_has(program: Program, *modules: str) -> None:
         pytest.skip(f"Perl has no {' or no '.join(modules)}")
 
 
-SEND = {
-    "curl": curl, "go-net-smtp": go_net_smtp, "msmtp": msmtp, "nodemailer": nodemailer, "perl-net-smtp": perl_net_smtp,
-    "phpmailer": phpmailer, "s-nail": s_nail, "swaks": swaks,
+SEND: dict[str, Callable[[Errand, Program, Path], None]] = {
+    "curl": curl, "git-send-email": git_send_email, "go-net-smtp": go_net_smtp, "mailutils": mailutils, "msmtp": msmtp,
+    "mutt": mutt, "neomutt": partial(mutt, name="neomutt"), "nodemailer": nodemailer, "perl-net-smtp": perl_net_smtp,
+    "phpmailer": phpmailer, "ruby-net-smtp": ruby_net_smtp, "s-nail": s_nail, "swaks": swaks,
 }  # fmt: skip
 
 
@@ -188,7 +240,7 @@ def send(start_mail_host: Callable[..., FakeMailHost], program: Program, tmp_pat
         errand = Errand(host.endpoints()["ports"][service], security, str(ca_file()), mechanism, *files)
         SEND[name](errand, program, tmp_path)
         [message] = host.messages(RECIPIENT)
-        if name in ("s-nail", "phpmailer"):
+        if name in MAKE_THE_HEADER:
             # They make the header themselves, and PHPMailer puts an empty line behind every body.
             assert message.raw.partition(b"\r\n\r\n")[2] == BODY + b"\r\n" * (name == "phpmailer")
         else:
