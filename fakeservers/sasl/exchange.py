@@ -45,7 +45,7 @@ class Context:
     """What mechanisms need to know of the server. Certificates are DER; `random` makes nonces repeatable; `now` is
     seconds since 1970. `prompts` are the challenges of LOGIN. `bearer_error` is the challenge with which XOAUTH2 and
     OAUTHBEARER refuse a token: None for the mechanism's own JSON, empty for none (the outcome comes at once). `prefix`
-    may stand before every name (Gmail's `recent:`)."""
+    may stand before every name (Gmail's `recent:`). `mechanisms` are those that the profile has."""
 
     store: MailStore
     secrets: Secrets
@@ -57,6 +57,7 @@ class Context:
     prompts: tuple[bytes, bytes] = (b"Username:", b"Password:")
     bearer_error: bytes | None = None
     prefix: str = ""
+    mechanisms: tuple[str, ...] = ()
 
     def account(self, username: str) -> Account | None:
         """The account that a client's `username` means."""
@@ -77,6 +78,7 @@ def context_of(connection: Connection, *, bearer_error: str, prompts: tuple[str,
         prompts=(prompts[0].encode(), prompts[1].encode()),
         bearer_error=b"" if bearer_error == "none" else None,
         prefix=prefix,
+        mechanisms=tuple(getattr(site.profile, connection.protocol).mechanisms),
     )
 
 

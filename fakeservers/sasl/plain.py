@@ -89,7 +89,7 @@ class External(_Plain):
             return Outcome("unknown-user", self.username or next(iter(names), ""))
         if self.username and self._context.account(self.username) is not account:
             return Outcome("wrong", self.username, account)
-        return Outcome("right", account.address, account)
+        return Outcome("disabled" if account.properties.get("disabled") else "right", account.address, account)
 
     def _holder(self, names: list[str]) -> Account | None:
         return next((account for name in names if (account := self._context.account(name))), None)

@@ -44,6 +44,7 @@ class Scram:
         self.mechanism = mechanism
         self._plus = mechanism.endswith("-PLUS")
         self._hash = "sha256" if "SHA-256" in mechanism else "sha1"
+        self._binds = context.server_certificate is not None and f"{mechanism}-PLUS" in context.mechanisms
         self.username = ""
         self._first: re.Match[bytes] | None = None
         self._server_first = b""
@@ -72,6 +73,9 @@ class Scram:
         except ValueError:
             return Outcome("malformed")
         if authzid and self._context.account(authzid) is not self._context.account(self.username):
+            return Outcome("wrong", self.username, self._context.account(self.username))
+        if first["flag"] == b"y" and self._binds:
+            # The client could bind and did not see that we can: somebody between us has hidden it (RFC 5802 6).
             return Outcome("wrong", self.username, self._context.account(self.username))
         self._first = first
         self._nonce = first["nonce"] + _nonce(self._context.random)
