@@ -146,7 +146,7 @@ def _base_url(section: Section) -> str:
 
 def _user(key: str, section: Section) -> User:
     wanted = section.raw("notify")
-    if wanted in (None, True):
+    if wanted is None or wanted is True:
         notify = None
     elif wanted is False:
         notify = frozenset[str]()

@@ -86,6 +86,9 @@ TEXT = b"Content-Type: text/plain\r\n\r\nhello"
         (forwarded(900), "deepest_part"),
         (HEAD + multipart(TEXT)[:-9], None),
         (HEAD + multipart(multipart(TEXT, boundary=b"in")[:-8], TEXT), None),
+        (HEAD + multipart(TEXT) + b"epilogue\r\n" * 600, None),
+        (HEAD + multipart(multipart(TEXT, boundary=b"in") + b"epilogue\r\n" * 600, TEXT), None),
+        (HEAD + multipart(TEXT, TEXT + b"\r\n--b1 is no delimiter\r\n" + b"x" * 5_000), "largest_part"),
         (HEAD + b"\r\n" + b"line\r\n" * 20_000, "largest_message"),
         (b"", "empty"),
     ],
@@ -93,6 +96,13 @@ TEXT = b"Content-Type: text/plain\r\n\r\nhello"
 def test_bounds(message: bytes, reason: str | None) -> None:
     found = set_aside_reason(message, SMALL)
     assert found is None if reason is None else reason in str(found)
+
+
+def test_a_bound_itself_is_allowed() -> None:
+    message = HEAD + b"\r\n" + b"x" * 100
+    assert set_aside_reason(message, Bounds(largest_message=len(message), largest_part=100)) is None
+    assert "largest_message" in str(set_aside_reason(message, Bounds(largest_message=len(message) - 1)))
+    assert "largest_part" in str(set_aside_reason(message, Bounds(largest_part=99)))
 
 
 def test_the_bounds_of_everyday_mail_are_wide() -> None:
@@ -195,6 +205,18 @@ def test_pop3_leaves_and_never_deletes_what_is_too_large(
         assert [message.raw for message in found.messages] == [b"Subject: 2\r\n\r\n"]
         assert len(found.left) == 1
         assert fetch(settings, tmp_path, now) == Fetched(())
+
+
+def test_pop3_without_unique_ids_one_that_cannot_be_given_does_not_hide_the_others(
+    incoming: Make, tmp_path: Path, now: datetime
+) -> None:
+    listing = "C: LIST\nS! +OK\\r\\n1 20\\r\\n2 20\\r\\n.\\r\\n\n"
+    refused = "C: RETR 1\nS: -ERR damaged\n"
+    with ScriptedServer(LOGIN + listing + NO_IDS + refused + retr(2, "Subject: 2\\r\\n\\r\\n") + BYE) as server:
+        found = fetch(incoming(server.port, "pop3"), tmp_path, now)
+    assert [message.raw for message in found.messages] == [b"Subject: 2\r\n\r\n"]
+    assert found.error is not None
+    assert "damaged" in found.error.text
 
 
 # -- what is told of it -------------------------------------------------------------------------
