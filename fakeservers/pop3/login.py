@@ -135,6 +135,9 @@ def auth_line(session: Pop3Session, exchange: Exchange, text: bytes) -> list[Act
         if said.startswith(b"+OK") and isinstance(step, Challenge):
             # The rule lets the client in, whatever is still due.
             step = Outcome("right", exchange.username, login_context(session).account(exchange.username))
+        elif said.startswith(b"+ ") and isinstance(step, Outcome) and step.result != "cancelled":
+            # It goes on asking, though nothing is due.
+            step = Challenge()
         own = _step(session, step)
         if not own.ruled:
             own.status, own.secret = said, False

@@ -129,15 +129,17 @@ class ImapSession(MailSession[Incoming]):
     def _exchange(self, mechanism: sasl.Mechanism) -> None:
         problem: list[MailError] = []
 
-        def answer(challenge: bytes) -> bytes | None:
+        def answer(challenge: bytes | None) -> bytes | None:
             try:
+                if challenge is None:
+                    raise MailError("protocol", "the server's challenge is not base64")
                 return mechanism.answer(challenge)
             except MailError as error:
                 problem.append(error)
                 return None
 
         try:
-            self._client._imap.authenticate(mechanism.name, answer)
+            self._client._imap.log_in(mechanism.name, answer)
         except IMAPClientError:
             if problem:
                 raise problem[0] from None

@@ -124,7 +124,7 @@ class Pop3Session(MailSession[Incoming]):
                 mechanism.finish()
                 return
             try:
-                response = mechanism.answer(base64.b64decode(line[2:]))
+                response = mechanism.answer(base64.b64decode(line[2:].strip(), validate=True))
             except (MailError, binascii.Error) as error:
                 with contextlib.suppress(MailError):
                     self.command("*")

@@ -9,11 +9,13 @@ from random import Random
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from scramp import ScramClient
 
 from fakeservers import Clock, FakeMailHost, Profile, Rule, load_profile
 from fakeservers.actions import Action, Send, TlsFacts
-from fakeservers.certificates import server_context
+from fakeservers.certificates import client_certificate, server_context
 from fakeservers.connection import Connection
 from fakeservers.imap.session import ImapSession
 from fakeservers.mailstore import MailStore
@@ -86,6 +88,10 @@ def _said(actions: list[Action]) -> str:
 
 def good(said: str) -> bool:
     return said.startswith(("235", "a OK", "+OK"))
+
+
+def refused(said: str) -> bool:
+    return said.startswith(("535", "a NO", "-ERR"))
 
 
 def challenge(said: str) -> bytes:
@@ -223,6 +229,8 @@ def scram_plus(talk: Talk, mechanism: str, certificate: bytes) -> str:
     binding = ("tls-server-end-point", end_point_binding(certificate))
     client = ScramClient([mechanism], ALICE, "secret", channel_binding=binding)
     said = talk.auth(mechanism, b64(client.get_client_first()))
+    if not said.startswith(("334", "+ ")):
+        return said
     client.set_server_first(challenge(said).decode())
     said = talk.say(b64(client.get_client_final()))
     if not said.startswith(("334", "+ ")):
@@ -238,7 +246,26 @@ def test_scram_plus_is_bound_to_the_certificate_shown(protocol: str, mechanism: 
     assert good(scram_plus(Talk(protocol, profile), mechanism, CERTIFICATE))
     other = server_context(("mail.example.test",), "renewed").certificate
     said = scram_plus(Talk(protocol, profile), mechanism, other)
-    assert said.startswith({"smtp": "535", "imap": "a NO", "pop3": "-ERR"}[protocol]), "somebody stands between"
+    assert refused(said), "somebody stands between"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_who_could_have_bound_and_was_not_told_so_is_refused(protocol: str) -> None:
+    """RFC 5802 6: the flag "y" says that the server does not bind."""
+    bound = Talk(protocol, with_mechanisms("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"))
+    assert refused(scram_plus(bound, "SCRAM-SHA-256", CERTIFICATE))
+    assert good(scram_plus(Talk(protocol, with_mechanisms("SCRAM-SHA-256")), "SCRAM-SHA-256", CERTIFICATE))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_certificate_does_not_open_a_disabled_account(protocol: str) -> None:
+    talk = Talk(protocol, with_mechanisms("EXTERNAL"))
+    certificate = x509.load_pem_x509_certificate(client_certificate(ALICE)[0]).public_bytes(Encoding.DER)
+    talk.connection.tls = TlsFacts("TLSv1.3", "x", client_certificate=certificate)
+    talk.account.properties["disabled"] = True
+    assert refused(talk.auth("EXTERNAL", ""))
+    talk.account.properties["disabled"] = False
+    assert good(talk.auth("EXTERNAL", ""))
 
 
 # --- tokens
@@ -328,8 +355,10 @@ def test_a_rule_lets_the_client_in_before_the_exchange_is_over(protocol: str) ->
     assert talk.connection.account is talk.account
 
 
-def test_a_rule_never_stops_asking() -> None:
-    talk = Talk("smtp", "generic", {"at": ["smtp.auth", "smtp.auth-step"], "reply": "334 eA=="})
-    assert talk.say(f"AUTH PLAIN {b64(f'x{chr(0)}{ALICE}{chr(0)}secret')}") == "334 eA==\r\n"
-    assert {talk.say("eA==") for _ in range(30)} == {"334 eA==\r\n"}
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_rule_never_stops_asking(protocol: str) -> None:
+    asks = {"smtp": "334 eA==", "imap": "+ eA==", "pop3": "+ eA=="}[protocol]
+    talk = Talk(protocol, "generic", {"at": [f"{protocol}.auth", f"{protocol}.auth-step"], "reply": asks})
+    assert talk.plain() == f"{asks}\r\n"
+    assert {talk.say("eA==") for _ in range(30)} == {f"{asks}\r\n"}
     assert talk.connection.account is None

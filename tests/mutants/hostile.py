@@ -194,7 +194,7 @@ def goes_in_clear_when_tls_fails() -> None:
             try:
                 original(self)
             except MailError as error:
-                if error.category not in ("tls-handshake", "disconnected", "protocol"):
+                if error.category not in ("tls-handshake", "disconnected", "protocol", "timeout"):
                     raise
                 self.wire._buffer.clear()
                 self.wire.encrypted = False
@@ -205,16 +205,19 @@ def goes_in_clear_when_tls_fails() -> None:
 # --- STARTTLS
 
 
-@mutant
-def keeps_its_buffer_over_tls() -> None:
-    """What came in clear behind the go-ahead is read as if it had come under TLS."""
-
+def keep_what_came_in_clear() -> None:
     @instead(Wire, "start_tls")
     def start_tls(original: Any, wire: Wire) -> None:
         early = bytes(wire._buffer)
         wire._buffer.clear()
         original(wire)
         wire._buffer[:0] = early
+
+
+@mutant
+def keeps_its_buffer_over_tls() -> None:
+    """What came in clear behind the go-ahead is read as if it had come under TLS."""
+    keep_what_came_in_clear()
 
 
 @mutant
@@ -268,6 +271,7 @@ def believes_imap_capabilities_of_before() -> None:
 @mutant
 def takes_mail_that_was_pushed() -> None:
     """A message that a server sends unasked is one of the mailbox, whenever it came."""
+    keep_what_came_in_clear()
     pushed = re.compile(rb'\* \d+ FETCH \(UID (\d+) .*BODY\[\] "(.*)"\)')
     found: dict[int, bytes] = {}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import business
 import hostile
 import incoming
+import lines
 import outgoing
 import outside
 import reading
@@ -18,7 +19,7 @@ import retrying
 import trusting
 from registry import MUTANTS
 
-PARTS = (outgoing, incoming, business, hostile, reading, retrying, trusting, outside)
+PARTS = (outgoing, incoming, business, hostile, reading, retrying, trusting, lines, outside)
 
 
 def listing() -> str:
