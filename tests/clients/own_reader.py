@@ -14,6 +14,7 @@ Every style is a way of doing right what the RFCs leave open; the suite must fin
     copy             COPY, \\Deleted and UID EXPUNGE though MOVE is offered
     each             every message is filed before the next is fetched
     leaves           CLOSE or UNSELECT before LOGOUT
+    eager            STARTTLS or STLS where it is required, offered or not; challenges without padding are answered
     plain            `auto` is the weakest mechanism that does not show a password in clear; no initial response
 """
 
@@ -183,7 +184,8 @@ class Wire:
 
     def proof(self, said: bytes) -> bytes:
         try:
-            challenge = base64.b64decode(said, validate=True)
+            padding = b"=" * (-len(said) % 4) if "eager" in STYLES else b""
+            challenge = base64.b64decode(said + padding, validate=True)
         except ValueError:
             return b"*"
         digest = hmac.new(self.settings["password"].encode(), challenge, "md5").hexdigest()
@@ -259,8 +261,8 @@ class Imap(Wire):
             raise Trouble("tls-required", "PREAUTH leaves no room for STARTTLS")
         self.ask_capabilities()
         if security in ("starttls", "opportunistic") and kind == b"OK":
-            offered = "STARTTLS" in self.capabilities
-            kind_of, text = self.command(b"STARTTLS") if offered else ("NO", "STARTTLS is not offered")
+            tried = "STARTTLS" in self.capabilities or ("eager" in STYLES and security == "starttls")
+            kind_of, text = self.command(b"STARTTLS") if tried else ("NO", "STARTTLS is not offered")
             if kind_of == "OK":
                 self.start_tls()
                 self.ask_capabilities()
@@ -537,8 +539,10 @@ class Pop3(Wire):
         stamp = re.search(r"<[^<>@\s]+@[^<>\s]+>", text)
         security = self.settings["security"]
         if security in ("starttls", "opportunistic"):
-            offered = any(line.upper() == b"STLS" for line in self.capa())
-            good, text = self.command(b"STLS") if offered else (False, "STLS is not offered")
+            tried = any(line.upper() == b"STLS" for line in self.capa()) or (
+                "eager" in STYLES and security == "starttls"
+            )
+            good, text = self.command(b"STLS") if tried else (False, "STLS is not offered")
             if good:
                 self.start_tls()
             elif security == "starttls":

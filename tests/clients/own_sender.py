@@ -12,6 +12,7 @@ Every style is a way of doing right what RFC 5321 and its extensions leave open;
     plain            mechanisms without an initial response
     polite           NOOP, EHLO once more, RSET before every message
     curt             no QUIT
+    eager            STARTTLS where it is required, offered or not; challenges without their padding are answered
     reconnect        what a lost connection left unsent goes out over one new connection
     queue            keeps what was deferred, and when it may send again
     terse            errors as the reply's lines in one, no enhanced code, refused recipients only
@@ -145,7 +146,8 @@ class Session:
             raise Trouble("connect" if code >= 500 else "temporary" if code >= 400 else "protocol", text, code)
         self.hello()
         if security in ("starttls", "opportunistic"):
-            code, text = self.command("STARTTLS") if "STARTTLS" in self.offers else (0, "STARTTLS is not offered")
+            tried = "STARTTLS" in self.offers or ("eager" in STYLES and security == "starttls")
+            code, text = self.command("STARTTLS") if tried else (0, "STARTTLS is not offered")
             if code == 220:
                 self.buffer = b""
                 self.start_tls()
@@ -154,6 +156,8 @@ class Session:
                 raise Trouble("temporary", text, code)
             elif security == "starttls":
                 raise Trouble("tls-required", text, code or None)
+            elif tried and code < 400:
+                raise Trouble("protocol", text, code)
         if "polite" in STYLES:
             self.hello()
         if self.settings["auth"] != "none":
@@ -310,7 +314,8 @@ class Answers:
     def next(self, challenge: str) -> str | None:
         self.step += 1
         try:
-            said = base64.b64decode(challenge.strip(), validate=True)
+            padding = "=" * (-len(challenge.strip()) % 4) if "eager" in STYLES else ""
+            said = base64.b64decode(challenge.strip() + padding, validate=True)
         except ValueError:
             return None
         if self.mechanism == "LOGIN":

@@ -24,13 +24,13 @@ PROGRAMS = [
     "own_sender queue per-recipient small-letters plain",
     "own_sender queue bdat dribble polite",
     "own_sender queue reconnect curt terse pipelining",
-    "own_sender parameters curt per-message plain terse pipelining",
+    "own_sender parameters curt per-message plain terse pipelining eager",
     "own_sender pipelining per-recipient reconnect bdat",
     "own_reader",
     "own_reader listing numbers pieces plain",
     "own_reader sections copy leaves",
     "own_reader looks-first together",
-    "own_reader literals small-letters each",
+    "own_reader literals small-letters each eager",
     "own_reader utf8 listing each copy",
 ]
 
