@@ -185,9 +185,10 @@ class Intake(Speaker):
     def _message_for_each(self, content: bytes, found: list[str], done: str) -> None:
         """Every recipient is judged alone and has a reply of its own, in their order (RFC 2033 4.2)."""
         envelope = self._commands.envelope
+        addresses: list[str] = envelope.rcpt_tos
         kept: list[str] = []
         effects: list[Effect | None] = []
-        for address in envelope.rcpt_tos:
+        for address in addresses:
             self._effect = None
             self._judge_message(content, found, address=address, domain=address.rpartition("@")[2])
             if self.delivers:
@@ -196,7 +197,10 @@ class Intake(Speaker):
         envelope.rcpt_tos = kept
         self.delivers = bool(kept)
         self._commands.message(content, None)
-        for effect in effects:
+        for address, effect in zip(addresses, effects, strict=True):
             if not self._over:
                 self._effect = effect
+                # Whom this reply is about.
+                self.argument = f"TO:<{address}>"
                 self.say(done)
+        self.argument = ""

@@ -198,7 +198,7 @@ def test_lmtp_with_a_recipient_that_is_refused_behind_the_data() -> None:
     dialogue = lmtp(rules=[full])
     dialogue.mail(ALICE, BOB)
     said = dialogue.say("x", ".").splitlines()
-    assert [line[:9] for line in said] == ["452 4.2.2", "250 2.0.0"]
+    assert said == [f"452 4.2.2 <{ALICE}> is full", "250 2.0.0 OK"]
     assert (dialogue.contents(ALICE), dialogue.contents(BOB)) == ([], [b"x\r\n"])
     assert dialogue.host.site.tally.total("messages") == 1
 
