@@ -15,8 +15,8 @@ from harness.clientstack.queued import DONE, IN_DOUBT, IN_ERROR, NOT_DONE, NewMe
 from harness.clientstack.store import Store
 
 from .scripted import ScriptedServer
-from .test_delivery import TALKING, accepted
-from .test_outbox import OPEN, QUIT, error_of, flush, mail, outcomes, send
+from .test_delivery import GROUP, grouped
+from .test_outbox import OPEN, QUIT, error_of, flush, outcomes, send
 
 Make = Callable[..., dict[str, Any]]
 BOB, CAROL, DAN = "bob@example.test", "carol@example.test", "dan@example.test"
@@ -129,14 +129,12 @@ def attempts(settings: dict[str, Any], state: Path, now: datetime) -> list[int]:
         return [row["attempts"] for row in reversed(outbox.queue.overview())]
 
 
-@pytest.mark.parametrize("opening", [OPEN, TALKING])
 def test_an_attempt_counts_whether_commands_go_in_groups_or_not(
-    opening: str, outgoing: Make, tmp_path: Path, now: datetime
+    outgoing: Make, tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with ScriptedServer(opening + accepted() + accepted() + QUIT) as server:
-        settings = outgoing(server.port)
-        assert outcomes(send(settings, tmp_path, now, mail("m1"), mail("m2"))) == ["sent", "sent"]
-    assert attempts(settings, tmp_path, now) == [1, 1]
+    well = "S: 250\nS: 250\nS: 354\n!data\nS: 250\n"
+    assert outcomes(grouped(well + GROUP + well, outgoing, tmp_path, now, monkeypatch)) == ["sent"] * 3
+    assert attempts(outgoing(1), tmp_path, now) == [1, 1, 1]
 
 
 def test_waiting_for_a_limit_is_no_attempt_but_a_server_that_is_away_makes_one(
