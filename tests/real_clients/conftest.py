@@ -134,6 +134,15 @@ _numbers = count()
 @pytest.fixture
 def account(shared_host: FakeMailHost) -> Account:
     """An account that no other test has, on the server of all."""
+    return _account(shared_host)
+
+
+@pytest.fixture
+def other_account(shared_host: FakeMailHost) -> Account:
+    return _account(shared_host)
+
+
+def _account(shared_host: FakeMailHost) -> Account:
     user = f"user{next(_numbers)}@example.test"
     shared_host.add_user(user, "secret")
     endpoints = shared_host.endpoints()

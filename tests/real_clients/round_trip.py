@@ -89,6 +89,10 @@ class Account:
         ours = {each.connection for each in entries if each.text.startswith(f"logged in as {self.user} ")}
         return any(each.text.endswith(" IDLE") for each in entries if each.connection in ours and each.direction == "C")
 
+    def always_under_tls(self) -> bool:
+        logins = [each for each in self.transcript if each.text.startswith(f"logged in as {self.user} ")]
+        return all(each.tls for each in logins)
+
     @contextlib.contextmanager
     def look(self, mailbox: str = "INBOX") -> Iterator[imaplib.IMAP4]:
         with imaplib.IMAP4_SSL("localhost", self.ports["imaps"], ssl_context=self.context, timeout=20) as client:

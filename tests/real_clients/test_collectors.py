@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import mailbox
 import poplib
 from collections.abc import Callable
 from pathlib import Path
@@ -175,3 +177,19 @@ def test_mpop(account: Account, program: Program, tmp_path: Path, auth: str, sec
     rc.write_text(text + "keep off\n", encoding="utf-8")
     program("mpop", "-C", str(rc))
     assert account.mail() == []
+
+
+@pytest.mark.parametrize("protocol", ["pop3", "imap"])
+@SECURITY
+def test_movemail(account: Account, program: Program, tmp_path: Path, protocol: str, security: str) -> None:
+    """That of mailutils; it looks at no certificate, and at the dates in the envelopes."""
+    service, port = account.service(protocol, security)
+    account.deliver(MAIL, PLAIN)
+    source = (
+        f"{service.replace('pop3', 'pop')}://{account.user.replace('@', '%40')}:{account.password}@localhost:{port}"
+    )
+    program("movemail.mailutils", "--no-config", source, str(tmp_path / "mbox"))
+    with contextlib.closing(mailbox.mbox(tmp_path / "mbox")) as moved:
+        assert sorted(body_of(bytes(message)) for message in moved) == EXPECTED
+    assert account.mail() == []
+    assert account.always_under_tls()

@@ -1,4 +1,5 @@
-"""Mail programs that read over IMAP: curl with its commands, mutt and neomutt driven by their key bindings."""
+"""Mail programs that read over IMAP: curl with its commands, imapfilter by its script, mutt and neomutt driven by their
+key bindings."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from round_trip import MAIL, PLAIN, WIRE_NAME, Account, body_of
+from round_trip import MAIL, PLAIN, WIRE_NAME, Account, body_of, subject_of
 
 THIRD = PLAIN.replace(b"Second", b"Third").replace(b"two", b"third")
 Program = Callable[..., bytes]
@@ -40,6 +41,37 @@ def test_curl(account: Account, program: Program, tmp_path: Path, security: str)
     assert account.mail(f'"{WIRE_NAME}"') == []
     curl("INBOX", "-X", f'DELETE "{WIRE_NAME}"')
     assert WIRE_NAME not in account.mailboxes()
+
+
+def test_imapfilter(account: Account, program: Program, tmp_path: Path, security: str) -> None:
+    """It fetches what a script asks for, searches, flags, appends, and moves by copying."""
+    account.deliver(MAIL, PLAIN, THIRD)
+    _, port = account.service("imap", security)
+    (tmp_path / "filter.lua").write_text(
+        f"""
+        options.create = true
+        local there = IMAP {{server = 'localhost', port = {port}, username = '{account.user}',
+                             password = '{account.password}', ssl = {"'auto'" if security == "implicit" else "nil"}}}
+        local file = io.open('fetched', 'wb')
+        for _, message in ipairs(there.INBOX:contain_from('juergen') * there.INBOX:is_unseen()) do
+            local mailbox, uid = table.unpack(message)
+            file:write(mailbox[uid]:fetch_message())
+            assert(mailbox[uid]:fetch_structure()['2']['name'] == 'two.html')
+        end
+        file:close()
+        assert(#there.INBOX:contain_subject('absent') == 0)
+        there.INBOX:contain_subject('Second'):mark_flagged()
+        there.INBOX:is_flagged():move_messages(there['Entwürfe & 日本'])
+        there.INBOX:contain_subject('Third'):delete_messages()
+        there['Entwürfe & 日本']:append_message('Subject: Fourth\\r\\n\\r\\nfour\\r\\n', {{'work'}})
+        """,
+        encoding="utf-8",
+    )
+    program("imapfilter", "-c", "filter.lua", "-t", account.ca_file)
+    assert account.mail() == [(tmp_path / "fetched").read_bytes()] == [MAIL]
+    assert [subject_of(message) for message in account.mail(f'"{WIRE_NAME}"')] == ["Second", "Fourth"]
+    assert [flags - {"\\Recent"} for flags in account.flags(f'"{WIRE_NAME}"')] == [{"\\Flagged"}, {"work"}]
+    assert account.always_under_tls()
 
 
 @pytest.fixture(params=["mutt", "neomutt"])

@@ -3,7 +3,7 @@
 The server offers the one mechanism of the case, on the plain port in clear too. What is missing below the programs do
 not have: Debian's curl has no SCRAM, Go's net/smtp PLAIN and CRAM-MD5 alone, swaks no OAuth, and NTLM with one more
 Perl module only; our servers refuse DIGEST-MD5 and GSSAPI. EXTERNAL needs TLS everywhere, and what s-nail calls
-OAUTHBEARER, and has under TLS alone, is XOAUTH2.
+OAUTHBEARER, and has under TLS alone, is XOAUTH2. mailutils looks at no certificate.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Programs that keep a Maildir and an account alike, both ways: mbsync and offlineimap.
+"""Programs that keep a Maildir and an account alike, both ways: mbsync and offlineimap; two accounts: interimap.
 
-mbsync has no IDLE, and neither moves: they copy and delete. What they search for, they search for themselves.
+mbsync has no IDLE, and none moves: they copy and delete. What they search for, they search for themselves.
 """
 
 from __future__ import annotations
@@ -181,3 +181,40 @@ def test_offlineimap_trusts_anybody_behind_starttls(
     else:
         program("offlineimap", "-c", "offlineimaprc", "-o", env=environment)
         assert len(files(tmp_path / "mail" / "INBOX")) == 1
+
+
+def test_interimap(account: Account, other_account: Account, program: Program, tmp_path: Path, security: str) -> None:
+    """It lives on QRESYNC, and takes COMPRESS and MULTIAPPEND where they are."""
+    sections = "".join(
+        f"[{name}]\ntype = {'imaps' if security == 'implicit' else 'imap'}\nSTARTTLS = YES\nhost = localhost\n"
+        f"port = {each.service('imap', security)[1]}\nusername = {each.user}\npassword = {each.password}\n"
+        f"SSL_CAfile = {each.ca_file}\n"
+        for name, each in (("local", account), ("remote", other_account))
+    )
+    (tmp_path / "interimap").write_text(
+        f"database = {tmp_path}/state.db\nlist-mailbox = *\n{sections}", encoding="utf-8"
+    )
+
+    def sync(*options: str) -> None:
+        program("interimap", f"--config={tmp_path}/interimap", *options)
+
+    account.deliver(MAIL, PLAIN, THIRD)
+    with other_account.look() as client:
+        client.create(f'"{WIRE_NAME}"')
+        client.append(f'"{WIRE_NAME}"', "", "", THIRD)
+    sync()
+    assert other_account.mail() == [MAIL, PLAIN, THIRD]
+    assert account.mail(f'"{WIRE_NAME}"') == [THIRD]
+    with other_account.look() as client:
+        client.store("1", "+FLAGS", "(\\Flagged work)")
+        client.store("2", "+FLAGS", "(\\Deleted)")
+        client.expunge()
+    with account.look() as client:
+        client.store("3", "+FLAGS", "(\\Answered)")
+    account.deliver(PLAIN.replace(b"Second", b"Fourth"))
+    sync()
+    for each in (account, other_account):
+        assert list(map(subject_of, each.mail())) == [subject_of(MAIL), "Third", "Fourth"]
+        assert [flags - {"\\Recent"} for flags in each.flags()] == [{"\\Flagged", "work"}, {"\\Answered"}, set()]
+    sync("--delete", WIRE_NAME)
+    assert other_account.mailboxes() == account.mailboxes() == {"INBOX"}
