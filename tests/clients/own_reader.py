@@ -25,8 +25,6 @@ import hashlib
 import hmac
 import json
 import re
-import socket
-import ssl
 import sys
 import time
 from collections import Counter
@@ -35,23 +33,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-STYLES = frozenset(sys.argv[1:])
+from own_wire import STYLES, Connection, Trouble
+
 FEATURES = [
     "fetch", "imap", "pop3", "starttls", "implicit-tls", "opportunistic-tls", "client-cert", "auth-plain", "auth-login",
     "auth-cram-md5", "complete", "clock", "dial", "test-connection",
 ]  # fmt: skip
 PORTS = {"imap": (143, 993), "pop3": (110, 995)}
 PIECE = 3000
-
-
-class Trouble(Exception):
-    def __init__(self, category: str, text: str = "") -> None:
-        super().__init__(text)
-        self.category, self.text = category, text
-
-    def told(self) -> dict[str, Any]:
-        text = "".join(c if c.isprintable() else "?" for c in self.text)
-        return {"category": self.category, "code": None, "enhanced": None, "text": text}
 
 
 def b64(text: str) -> bytes:
@@ -74,64 +63,13 @@ def refusal(text: str, otherwise: str) -> str:
     return "temporary" if re.search("temp|unavailable|throttled|not connected|in-?use", text, re.I) else otherwise
 
 
-class Wire:
-    """Octets in both directions."""
+class Wire(Connection):
+    """What IMAP and POP3 share."""
 
     def __init__(self, settings: dict[str, Any], dial: dict[str, str]) -> None:
-        self.settings = settings
-        self.buffer = b""
-        self.secure = False
         plain, implicit = PORTS[settings["protocol"]]
-        self.host = settings["host"].strip("[]")
         port = settings["port"] or (implicit if settings["security"] == "implicit" else plain)
-        where = dial.get(f"{self.host}:{port}", "").rpartition(":")
-        address = (where[0].strip("[]"), int(where[2])) if where[2] else (self.host, port)
-        try:
-            self.socket = socket.create_connection(address, settings["timeout"])
-        except TimeoutError as failure:
-            raise Trouble("timeout", str(failure)) from None
-        except socket.gaierror as failure:
-            raise Trouble("dns", str(failure)) from None
-        except OSError as failure:
-            raise Trouble("connect", str(failure)) from None
-        self.socket.settimeout(settings["timeout"])
-        if settings["security"] == "implicit":
-            self.start_tls()
-
-    def start_tls(self) -> None:
-        self.buffer = b""
-        context = ssl.create_default_context(cafile=self.settings["ca_file"])
-        context.hostname_checks_common_name = False
-        if self.settings["client_cert"]:
-            context.load_cert_chain(self.settings["client_cert"], self.settings["client_key"])
-        try:
-            self.socket = context.wrap_socket(self.socket, server_hostname=self.host)
-        except ssl.SSLCertVerificationError as failure:
-            raise Trouble("tls-certificate", failure.verify_message) from None
-        except TimeoutError as failure:
-            raise Trouble("timeout", str(failure)) from None
-        except OSError as failure:
-            raise Trouble("tls-handshake", str(failure)) from None
-        self.secure = True
-
-    def put(self, data: bytes) -> None:
-        try:
-            self.socket.sendall(data)
-        except TimeoutError as failure:
-            raise Trouble("timeout", str(failure)) from None
-        except OSError as failure:
-            raise Trouble("disconnected", str(failure)) from None
-
-    def more(self) -> None:
-        try:
-            data = self.socket.recv(65536)
-        except TimeoutError as failure:
-            raise Trouble("timeout", str(failure)) from None
-        except OSError as failure:
-            raise Trouble("disconnected", str(failure)) from None
-        if not data:
-            raise Trouble("disconnected", "the server closed the connection")
-        self.buffer += data
+        super().__init__(settings, dial, settings["host"], port)
 
     def line(self) -> bytes:
         """Up to CRLF; a lone LF or CR belongs to the line."""
@@ -149,10 +87,6 @@ class Wire:
             self.more()
         taken, self.buffer = self.buffer[:number], self.buffer[number:]
         return taken
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self.socket.close()
 
     def mechanisms(self, offered: set[str], others: dict[str, bool]) -> str:
         """The mechanism to take: from the SASL offer, or one of the `others` that the protocol has beside it."""
@@ -236,17 +170,12 @@ def modified_utf7(name: str) -> bytes:
 
 class Imap(Wire):
     def __init__(self, settings: dict[str, Any], dial: dict[str, str]) -> None:
-        super().__init__(settings, dial)
         self.tag = 0
         self.utf8 = False
         self.capabilities: set[str] = set()
         self.said: list[list[bytes]] = []
         self.bye = ""
-        try:
-            self.begin()
-        except BaseException:
-            self.close()
-            raise
+        super().__init__(settings, dial)
 
     def begin(self) -> None:
         parts = self.response()
@@ -524,14 +453,6 @@ def fetch_imap(session: Imap, memory: Memory) -> None:
 
 
 class Pop3(Wire):
-    def __init__(self, settings: dict[str, Any], dial: dict[str, str]) -> None:
-        super().__init__(settings, dial)
-        try:
-            self.begin()
-        except BaseException:
-            self.close()
-            raise
-
     def begin(self) -> None:
         good, text = self.status()
         if not good:

@@ -26,8 +26,6 @@ import hmac
 import json
 import re
 import secrets
-import socket
-import ssl
 import sys
 import time
 import unicodedata
@@ -38,14 +36,14 @@ from email.utils import formataddr, formatdate
 from pathlib import Path
 from typing import Any, NoReturn
 
-STYLES = frozenset(sys.argv[1:])
+from own_wire import STYLES, Connection, Trouble
+
 FEATURES = [
     "send", "starttls", "implicit-tls", "opportunistic-tls", "client-cert", "auth-plain", "auth-login", "auth-cram-md5",
     "auth-xoauth2", "auth-oauthbearer", "auth-scram", "auth-external", "smtputf8", "test-connection", "clock", "dial",
     "host-comma-port",
 ]  # fmt: skip
 DEFAULT_PORTS = {"starttls": 587, "implicit": 465}
-WAITS = {"connect", "dns", "timeout", "tls-handshake", "disconnected", "protocol", "temporary", "rate-limit"}
 BY_COMMAND = {"MAIL": "sender-refused", "RCPT": "recipient-refused", "DATA": "message-refused"}
 LIMIT = re.compile(
     r"(daily|sending|hourly|message|relay|thread|login|connection|submission|rate|recipient) ?(user|rate|sending)? "
@@ -58,33 +56,6 @@ STRONGEST = [
     "SCRAM-SHA-256", "SCRAM-SHA-1", "OAUTHBEARER", "XOAUTH2", "CRAM-MD5", "PLAIN", "LOGIN",
 ]  # fmt: skip
 PROOFS = ("SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "EXTERNAL")
-
-
-class Trouble(Exception):
-    def __init__(self, category: str, text: str = "", code: int | None = None) -> None:
-        super().__init__(text)
-        self.category, self.text, self.code = category, text, code
-        match = re.match(r"\s*([245]\.\d{1,3}\.\d{1,3})(?=\s|$)", text)
-        self.enhanced = match[1] if match and code else None
-
-    @property
-    def outcome(self) -> str:
-        if self.category in ("rate-limit", "connect"):
-            return "deferred"
-        if self.category == "tls-required":
-            return "failed"
-        if self.code is not None:
-            return "failed" if self.code >= 500 else "deferred"
-        return "deferred" if self.category in WAITS else "failed"
-
-    def told(self) -> dict[str, Any]:
-        text = self.text
-        if "terse" in STYLES:
-            lines = text.split("\n")
-            text = " ".join(f"{self.code}{'- '[line is lines[-1]]}{line}" for line in lines) if self.code else text
-        text = "".join(c if c.isprintable() else "?" for c in text)
-        enhanced = None if "terse" in STYLES else self.enhanced
-        return {"category": self.category, "code": self.code, "enhanced": enhanced, "text": text}
 
 
 def b64(text: str | bytes) -> str:
@@ -112,35 +83,14 @@ def meaning(code: int, text: str, command: str) -> str:
 # --- the connection
 
 
-class Session:
+class Session(Connection):
     def __init__(self, settings: dict[str, Any], dial: dict[str, str]) -> None:
-        self.settings = settings
-        self.buffer = b""
-        self.secure = False
         host, comma, number = settings["host"].rpartition(",")
-        self.host = (host if comma else settings["host"]).strip("[]")
         port = int(number) if comma else settings["port"] or DEFAULT_PORTS.get(settings["security"], 25)
-        where = dial.get(f"{self.host}:{port}", "").rpartition(":")
-        address = (where[0].strip("[]"), int(where[2])) if where[2] else (self.host, port)
-        try:
-            self.socket = socket.create_connection(address, settings["timeout"])
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except TimeoutError as failure:
-            raise Trouble("timeout", str(failure)) from None
-        except socket.gaierror as failure:
-            raise Trouble("dns", str(failure)) from None
-        except OSError as failure:
-            raise Trouble("connect", str(failure)) from None
-        try:
-            self.begin()
-        except BaseException:
-            self.close()
-            raise
+        super().__init__(settings, dial, host if comma else settings["host"], port)
 
     def begin(self) -> None:
         security = self.settings["security"]
-        if security == "implicit":
-            self.start_tls()
         code, text = self.reply()
         if code != 220:
             raise Trouble("connect" if code >= 500 else "temporary" if code >= 400 else "protocol", text, code)
@@ -149,7 +99,6 @@ class Session:
             tried = "STARTTLS" in self.offers or ("eager" in STYLES and security == "starttls")
             code, text = self.command("STARTTLS") if tried else (0, "STARTTLS is not offered")
             if code == 220:
-                self.buffer = b""
                 self.start_tls()
                 self.hello()
             elif code == 421:
@@ -163,30 +112,10 @@ class Session:
         if self.settings["auth"] != "none":
             self.log_in()
 
-    def start_tls(self) -> None:
-        context = ssl.create_default_context(cafile=self.settings["ca_file"])
-        context.hostname_checks_common_name = False
-        if self.settings["client_cert"]:
-            context.load_cert_chain(self.settings["client_cert"], self.settings["client_key"])
-        try:
-            self.socket = context.wrap_socket(self.socket, server_hostname=self.host)
-        except ssl.SSLCertVerificationError as failure:
-            raise Trouble("tls-certificate", failure.verify_message) from None
-        except TimeoutError as failure:
-            raise Trouble("timeout", str(failure)) from None
-        except OSError as failure:
-            raise Trouble("tls-handshake", str(failure)) from None
-        self.secure = True
-
     def put(self, data: bytes) -> None:
         pieces = [data[i : i + 1] for i in range(len(data))] if "dribble" in STYLES and len(data) < 40 else [data]
-        try:
-            for piece in pieces:
-                self.socket.sendall(piece)
-        except TimeoutError as failure:
-            raise Trouble("timeout", str(failure)) from None
-        except OSError as failure:
-            raise Trouble("disconnected", str(failure)) from None
+        for piece in pieces:
+            super().put(piece)
 
     def reply(self) -> tuple[int, str]:
         until = time.monotonic() + self.settings["timeout"]
@@ -204,16 +133,8 @@ class Session:
         while b"\n" not in self.buffer:
             if len(self.buffer) > 1_000_000:
                 raise Trouble("protocol", "a line without end")
-            try:
-                self.socket.settimeout(max(until - time.monotonic(), 0.001))
-                data = self.socket.recv(65536)
-            except TimeoutError as failure:
-                raise Trouble("timeout", str(failure)) from None
-            except OSError as failure:
-                raise Trouble("disconnected", str(failure)) from None
-            if not data:
-                raise Trouble("disconnected", "the server closed the connection")
-            self.buffer += data
+            self.socket.settimeout(max(until - time.monotonic(), 0.001))
+            self.more()
         line, _, self.buffer = self.buffer.partition(b"\n")
         return line.removesuffix(b"\r")
 
@@ -233,10 +154,6 @@ class Session:
         for line in text.upper().split("\n")[1:]:
             word, *values = line.replace("AUTH=", "AUTH ").split() or [""]
             self.offers.setdefault(word, []).extend(values)
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self.socket.close()
 
     def quit(self, *, always: bool = False) -> None:
         if always or "curt" not in STYLES:
