@@ -15,7 +15,8 @@ Word = Literal["pass", "fail", "error", "skip"]
 @dataclass(slots=True)
 class Result:
     """One case with one client. `failures` and `warnings` hold expectation, expected, observed, where, and may hold
-    `ref` and `step`; `dialogue` holds the wire's last lines (secrets masked) of a case that did not pass."""
+    `ref` and `step`; `dialogue` holds the wire's last lines (secrets masked) of a case that did not pass, as far as the
+    last step that failed where nothing but steps did."""
 
     id: str
     provider: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def _run(
     result.warnings = [_failure(one, case, masked) for one in verdict.warnings]
     complaints = client.complaints()
     if verdict.verdict != "pass":
-        result.dialogue = [_dialogue(line) for line in seen.lines[-DIALOGUE_LINES:]]
+        result.dialogue = [_dialogue(line) for line in _told(seen.lines, verdict.failures)]
         result.complaints = masked(complaints)
 
 
@@ -135,6 +135,14 @@ def _each_text(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
         return {key: _each_text(one, change) for key, one in value.items()}
     return value
+
+
+def _told(lines: Sequence[Line], failures: Sequence[Failure]) -> Sequence[Line]:
+    """The last lines; where every failure is one of a step, those of later steps tell nothing."""
+    steps = [failure.step or 0 for failure in failures]
+    if steps and all(steps):
+        lines = [line for line in lines if (line.step or 0) <= max(steps)]
+    return lines[-DIALOGUE_LINES:]
 
 
 def _dialogue(line: Line) -> dict[str, Any]:
