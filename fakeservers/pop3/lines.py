@@ -10,7 +10,9 @@ SASL_LINE_LIMIT = 12288
 """Octets of a line that carries SASL data, whatever the profile's line limit (RFC 5034 section 4)."""
 _PLAINTEXT = {"PLAIN": "password", "LOGIN": "password", "XOAUTH2": "token", "OAUTHBEARER": "token"}
 """Mechanisms that send a credential as it is, and what it is."""
-_CREDENTIALS = re.compile(rb"[ \t]*(?:(PASS)|(APOP)|(AUTH))(?=[ \t]|$)", re.IGNORECASE)
+_CREDENTIALS = re.compile(rb"[\0-\x20]*(?:(PASS)|(APOP)|(AUTH))(?=[\0-\x20])", re.IGNORECASE)
+_WORD = re.compile(rb"([\0-\x20]*[^\0-\x20]*)([\0-\x20]?)(.*)", re.DOTALL)
+"""What stands before a credential, and the credential. However it is mistyped, a password may be in it."""
 
 
 class Lines:
@@ -72,9 +74,11 @@ def masked(line: bytes) -> tuple[bytes, str | None] | None:
     if found is None or not text[found.end() :].strip():
         return None
     head, rest = text[: found.end()], text[found.end() :]
-    kept, space, hidden = rest.lstrip(b" \t").partition(b" ")
     if found[1]:
         return head + b" ***" + line[len(text) :], "password"
+    word = _WORD.match(rest)
+    assert word is not None
+    kept, space, hidden = word[1].lstrip(), word[2], word[3]
     shown = head + b" " + kept + (b" ***" if hidden else space) + line[len(text) :]
     # (LOGIN's initial response is a name.)
     in_clear = found[3] and hidden and kept.upper() != b"LOGIN"

@@ -19,13 +19,15 @@ REFUSALS = ("auth.expired", "auth.disabled")
 AUTH_LINE_LIMIT = 12288
 """Octets of a line of the exchange, line end included (RFC 4954 4)."""
 
-_COMMAND = re.compile(rb"(\s*AUTH[ \t]+(\S+)[ \t]+)([^\r\n]*)", re.IGNORECASE)
+_COMMAND = re.compile(rb"([\0-\x20]*AUTH[\0-\x20]+([^\0-\x20]+)[\0-\x20]+)(.+)", re.IGNORECASE | re.DOTALL)
+"""However it is mistyped, a password may be in it."""
 
 
 def mask_command(line: bytes) -> tuple[bytes, str | None]:
     """An AUTH line with its initial response hidden, and what kind of credential that was or None."""
-    match = _COMMAND.match(line)
-    if match is None or not match[3]:
+    text = line.rstrip(b"\r\n")
+    match = _COMMAND.match(text)
+    if match is None:
         return line, None
     kind = None
     try:
@@ -34,7 +36,7 @@ def mask_command(line: bytes) -> tuple[bytes, str | None]:
         response = b""
     if response:
         kind = credential_kind(match[2].decode("ascii", "replace").upper(), response)
-    return match[1] + b"***" + line[match.end() :], kind
+    return match[1] + b"***" + line[len(text) :], kind
 
 
 def credential_kind(mechanism: str, response: bytes, *, named: bool = False) -> str | None:

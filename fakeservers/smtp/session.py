@@ -228,13 +228,11 @@ class SmtpSession(Intake):
     def _hear(self, line: bytes) -> None:
         if self.authentication is not None:
             self.authentication.hear(line)
-        elif line[:4].upper() == b"AUTH":
+        else:
             masked, kind = mask_command(line)
             self.connection.heard(masked, masked=masked is not line)
             if kind is not None:
                 self.connection.secret(kind)
-        else:
-            self.connection.heard(line)
 
     # --- what commands do
 

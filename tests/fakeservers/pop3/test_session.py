@@ -408,6 +408,16 @@ def test_credentials_are_masked_where_they_stand() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "written",
+    [" PASS {}", "\tpass\t{}", "PASS\r{}", "\0PASS {}", "AUTH\tPLAIN\t{}", " AUTH PLAIN {}", f"APOP\t{ALICE}\t{{}}"],
+)
+def test_mistyped_credentials_are_masked_too(written: str) -> None:
+    host = fake_host()
+    assert Dialogue(host).say(written.format("AG5ldmVyAHNlZW4=")).startswith("-ERR")
+    assert heard(host)[0].endswith(" ***")
+
+
 def test_messages_are_kept_by_reference() -> None:
     host = fake_host([b"Subject: the password is secret\r\n\r\nx\r\n"])
     client = Dialogue(host).login()

@@ -139,6 +139,19 @@ def test_a_refused_auth_command_has_shown_its_password_too() -> None:
     assert kinds(dialogue) == [("password", False)] * 2
 
 
+@pytest.mark.parametrize(
+    "written",
+    ["  AUTH PLAIN {}", "\tauth PLAIN {}", "AUTH PLAIN\r{}", "\0AUTH PLAIN {}", "AUTH \0 PLAIN {}", "AUTH PLAIN {}\rx"],
+)
+def test_a_mistyped_auth_command_is_masked_too(written: str) -> None:
+    dialogue = hello()
+    response = b64(f"\0{ALICE}\0never seen before").decode()
+    assert dialogue.say(written.format(response)).startswith("500 5.5.2")
+    heard = dialogue.heard()[-1].decode()
+    assert response not in heard
+    assert "***" in heard
+
+
 def test_what_is_no_credential_is_no_secret() -> None:
     dialogue = secure(mechanisms=["PLAIN", "LOGIN", "OAUTHBEARER", "CRAM-MD5"])
     dialogue.say("AUTH PLAIN", "*", "AUTH PLAIN", "", "AUTH PLAIN =", "AUTH LOGIN", "*", "AUTH CRAM-MD5", "AAAA")
