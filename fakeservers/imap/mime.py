@@ -86,8 +86,12 @@ def _entity(raw: bytes, start: int, end: int, depth: int, parts: count[int], def
         if not part.children:
             # A multipart has at least one part in BODYSTRUCTURE's grammar.
             part.children.append(Part(end, end, end, (b"TEXT", b"PLAIN"), [], {}))
-    elif kind in ((b"MESSAGE", b"RFC822"), (b"MESSAGE", b"GLOBAL")) and depth < _DEEPEST:
-        part.message = _entity(raw, body, end, depth + 1, parts, (b"TEXT", b"PLAIN"))
+    elif kind in ((b"MESSAGE", b"RFC822"), (b"MESSAGE", b"GLOBAL")):
+        if depth < _DEEPEST:
+            part.message = _entity(raw, body, end, depth + 1, parts, (b"TEXT", b"PLAIN"))
+        else:
+            # BODYSTRUCTURE has no message without what is in it.
+            part.kind, part.parameters = (b"APPLICATION", b"OCTET-STREAM"), []
     return part
 
 

@@ -176,7 +176,8 @@ def _age(older: bool) -> Callable[[Reading], Test]:
 
     def key(reading: Reading) -> Test:
         reading.cursor.space()
-        limit = reading.session.site.clock.now() - reading.cursor.number()
+        interval = reading.cursor.number() or reading.cursor.fail("a number over 0")
+        limit = reading.session.site.clock.now() - interval
         if older:
             return Test(1, lambda seq, message: message.received <= limit)
         return Test(1, lambda seq, message: message.received >= limit)

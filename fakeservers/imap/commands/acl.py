@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = ["DeleteAcl", "GetAcl", "ListRights", "MyRights", "SetAcl"]
 
-_ALL = b"lrswipkxtea"
+_ALL = b"lrswipkxteacd"
+"""`c` and `d` are what RFC 2086 had for `k` and `x`, and for `t` and `e`: said for the clients that know no others
+(RFC 4314 2.1.1)."""
 
 
 def _rights(mailbox: Mailbox) -> bytes:
     """INBOX cannot be deleted, and where no message can be, none can be read."""
     if "\\Noselect" in mailbox.attributes:
-        return b"lkxa"
+        return b"lkxac"
     return _ALL.replace(b"x", b"") if mailbox.name == "INBOX" else _ALL
 
 

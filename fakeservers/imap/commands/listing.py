@@ -62,6 +62,8 @@ class List(Command):
         self.selections: list[str] = []
         self.returns: list[str] = []
         self.status: list[str] = []
+        self.unseen: list[str] = []
+        """Subscribed mailboxes that no pattern matches."""
         extended = self.name == "LIST" and any(map(session.offers, ("LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE")))
         self.extended = extended and cursor.peek(b"(")
         if self.extended:
@@ -73,7 +75,7 @@ class List(Command):
         cursor.space()
         if extended and cursor.peek(b"("):
             self.extended = True
-            self.patterns = cursor.parenthesized(cursor.list_pattern)
+            self.patterns = cursor.parenthesized(cursor.list_pattern) or cursor.fail("a mailbox pattern")
         else:
             self.patterns = [cursor.list_pattern()]
         if extended and cursor.more():
@@ -103,26 +105,39 @@ class List(Command):
             session.out.append(self._root(session, account))
             return Answer(key)
         tests = [matcher(self.reference + pattern, account.delimiter.encode()) for pattern in self.patterns]
+
+        def meant(name: str) -> bool:
+            octets = _octets(session, name)
+            return any(test(octets) for test in tests)
+
         parents = _parents(account)
         names = list(account.mailboxes)
         if "SUBSCRIBED" in self.selections:
             names += [name for name in account.subscriptions if name not in account.mailboxes]
+        if "RECURSIVEMATCH" in self.selections:
+            # What is not there itself is told for the sake of what is subscribed below it (RFC 5258 3.5).
+            above = (superior for name in account.subscriptions for superior in account.superiors(name))
+            names = list(dict.fromkeys([*names, *above]))
+            self.unseen = [name for name in account.subscriptions if not meant(name)]
         for name in names:
-            octets = _octets(session, name)
-            if any(test(octets) for test in tests):
+            if meant(name):
                 self._say(session, account, name, parents)
         return Answer(key)
 
     def _say(self, session: ImapSession, account: Account, name: str, parents: frozenset[str]) -> None:
         mailbox = account.mailbox(name)
         wants_special = "SPECIAL-USE" in self.returns or "SPECIAL-USE" in self.selections
-        flags = ["\\NonExistent"] if mailbox is None else attributes(session, mailbox, parents, special=wants_special)
+        if mailbox is None:
+            flags = ["\\HasChildren", "\\NonExistent"] if name in parents else ["\\NonExistent"]
+        else:
+            flags = attributes(session, mailbox, parents, special=wants_special)
         subscribed = name in account.subscriptions
-        below = ""
+        below = b""
         if "SUBSCRIBED" in self.selections:
-            inferior = any(account.is_below(each, name) for each in account.subscriptions)
-            if "RECURSIVEMATCH" in self.selections and inferior:
-                below = ' ("CHILDINFO" ("SUBSCRIBED"))'
+            # What is not selected itself is told only if something below it is not told (RFC 5258 4).
+            among = account.subscriptions if subscribed else self.unseen
+            if "RECURSIVEMATCH" in self.selections and any(account.is_below(each, name) for each in among):
+                below = b' ("CHILDINFO" ("SUBSCRIBED"))'
             if not (subscribed or below):
                 return
         if "SPECIAL-USE" in self.selections and not SPECIAL_USE & set(flags):
@@ -141,11 +156,11 @@ class List(Command):
             root.encode(),
         )
 
-    def line(self, session: ImapSession, name: str, flags: list[str], more: str = "") -> bytes:
+    def line(self, session: ImapSession, name: str, flags: list[str], more: bytes = b"") -> bytes:
         delimiter = _delimiter(account_of(session))
         said = wire_name(session, name)
         return b"* %b (%b) %b %b%b\r\n" % (
-            self.said.encode(), " ".join(flags).encode(), delimiter, said, more.encode(),
+            self.said.encode(), " ".join(flags).encode(), delimiter, said, more,
         )  # fmt: skip
 
 
@@ -186,10 +201,12 @@ def attributes(session: ImapSession, mailbox: Mailbox, parents: frozenset[str], 
     return sorted(found)
 
 
-def list_line(session: ImapSession, mailbox: Mailbox, more: str = "") -> bytes:
-    """The LIST response of one mailbox, as IMAP4rev2 has it in SELECT (RFC 9051 6.3.2), with an attribute `more`."""
+def list_line(session: ImapSession, mailbox: Mailbox, more: str = "", *, old: str | None = None) -> bytes:
+    """The LIST response of one mailbox, as IMAP4rev2 has it in SELECT (RFC 9051 6.3.2), with an attribute `more`, or
+    the name that it had before."""
     flags = attributes(session, mailbox, _parents(account_of(session)))
-    return List().line(session, mailbox.name, [*flags, more] if more else flags)
+    oldname = b"" if old is None else b' ("OLDNAME" (%b))' % wire_name(session, old)
+    return List().line(session, mailbox.name, [*flags, more] if more else flags, oldname)
 
 
 class Lsub(List):

@@ -89,7 +89,8 @@ class Create(_OneMailbox):
         name = self.mailbox.removesuffix(account.delimiter)
         check_name(session, name)
         existing = account.mailbox(name)
-        if existing is not None and existing.attributes & {"\\Noselect"} and not account.inferiors(name):
+        if existing is not None and "\\Noselect" in existing.attributes and account.labels is None:
+            # Only the name is there, for the sake of its inferiors (RFC 3501 6.3.4).
             existing = None
         same = session.manners.create_ignores_case and name.casefold() in map(str.casefold, account.mailboxes)
         if existing is not None or same:

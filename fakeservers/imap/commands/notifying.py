@@ -62,7 +62,7 @@ class Notifications:
         self._items = selected.items if selected is not None else []
         self._watched: list[tuple[Mailbox, set[str]]] = []
         self._changed: dict[Mailbox, None] = {}
-        self._names = set(self._account.mailboxes)
+        self._names = dict(self._account.mailboxes)
         self._subscribed = set(self._account.subscriptions)
         self._watch_mailboxes()
         self._account.watchers.add(self._account_changed)
@@ -105,10 +105,11 @@ class Notifications:
         happened in the selected one."""
         changed, self._changed = self._changed, {}
         said = [status_line(self._session, mailbox, _status_items(self._session)) for mailbox in changed]
-        names, subscribed = set(self._account.mailboxes), set(self._account.subscriptions)
+        names, subscribed = dict(self._account.mailboxes), set(self._account.subscriptions)
         if names != self._names or subscribed != self._subscribed:
-            said += self._named(names, "MAILBOXNAME", self._names)
-            said += self._named(subscribed & names, "SUBSCRIPTIONCHANGE", self._subscribed & names)
+            said += self._renamed(names)
+            said += self._named(set(names), "MAILBOXNAME", set(self._names))
+            said += self._named(subscribed & names.keys(), "SUBSCRIPTIONCHANGE", self._subscribed & names.keys())
             self._names, self._subscribed = names, subscribed
             self._watch_mailboxes()
         return said + self._of_selected() if self.immediate else said
@@ -124,6 +125,17 @@ class Notifications:
             for seq, message in view.numbered(view.spans(((known + 1, 2**32 - 1),), uid=True)):
                 data = [b"UID %d" % message.uid, *(item.write(view, message) for item in self._items)]
                 said.append(b"* %d FETCH (%b)\r\n" % (seq, b" ".join(data)))
+        return said
+
+    def _renamed(self, now: dict[str, Mailbox]) -> list[bytes]:
+        """The new name of a mailbox with its old one, where the client wants to know of both (RFC 5465 5.4)."""
+        said = []
+        before = {id(mailbox): old for old, mailbox in self._names.items() if old not in now}
+        for name in sorted(now.keys() - self._names.keys()):
+            old = before.get(id(now[name]))
+            if old is not None and all("MAILBOXNAME" in self._events(each) for each in (old, name)):
+                said.append(list_line(self._session, now[name], old=old))
+                self._names[name] = self._names.pop(old)
         return said
 
     def _named(self, now: set[str], event: str, before: set[str]) -> list[bytes]:

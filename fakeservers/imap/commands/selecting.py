@@ -31,8 +31,8 @@ class Select(Command):
         self.mailbox = cursor.mailbox()
         self.known: Known | None = None
         self.condstore = False
-        if cursor.more():
-            cursor.parenthesized(lambda: self._parameter(cursor, session))
+        if cursor.more() and not cursor.parenthesized(lambda: self._parameter(cursor, session)):
+            cursor.fail("a SELECT parameter")
 
     def _parameter(self, cursor: Cursor, session: ImapSession) -> None:
         """ "CONDSTORE" / "QRESYNC" SP "(" ... ")" (RFC 7162 3.1.8, 3.2.5)"""

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from imap_grammar import check
+
 from fakeservers import FakeMailHost
 from fakeservers.actions import Action, Bulk, End, More, Send, StartTls, TlsFacts
 from fakeservers.clock import Clock
@@ -53,6 +55,8 @@ class Server:
             provider, rules=[Rule.model_validate(rule) for rule in rules], quirks=list(quirks), clock=Clock(NOON)
         )
         self.sessions = 0
+        self.plain = self.host.profile.name == "generic" and not (rules or quirks)
+        """What is said has nobody's manners, and has to be right."""
 
     def session(self, service: str = "imap", *, tls: bool = False) -> Dialogue:
         self.sessions += 1
@@ -114,7 +118,10 @@ class Dialogue:
         return said
 
     def send(self, data: bytes | str) -> bytes:
-        return self._said(self.session.receive(data.encode() if isinstance(data, str) else data))
+        said = self._said(self.session.receive(data.encode() if isinstance(data, str) else data))
+        if self.server.plain:
+            check(said, utf8=self.session.utf8)
+        return said
 
     def stirred(self) -> list[str]:
         """What an idling session is told, if it was woken."""

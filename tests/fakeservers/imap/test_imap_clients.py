@@ -121,8 +121,8 @@ def test_imapclient_uses_extensions(host: FakeMailHost) -> None:
 def test_imaplib_reads_rights_and_speaks_utf8(host: FakeMailHost) -> None:
     with connected(host, "implicit") as client:
         client.login("alice@example.test", "secret")
-        assert client.myrights("INBOX")[1] == [b"INBOX lrswipktea"]
-        assert client.getacl("INBOX")[1] == [b"INBOX alice@example.test lrswipktea"]
+        assert client.myrights("INBOX")[1] == [b"INBOX lrswipkteacd"]
+        assert client.getacl("INBOX")[1] == [b"INBOX alice@example.test lrswipkteacd"]
         assert client.enable("UTF8=ACCEPT")[0] == "OK"
         assert client.create('"Entwürfe"')[0] == "OK"
         assert client.select('"Entwürfe"') == ("OK", [b"0"])

@@ -187,3 +187,92 @@ def test_no_literal_holds_nul() -> None:
 )
 def test_no_literal_of_a_client_holds_nul(command: bytes) -> None:
     assert Server().login().tagged(command).startswith("BAD")
+
+
+def test_a_bad_url_cannot_say_more_than_it_is() -> None:
+    """RFC 4469 5: what stands in BADURL can end neither the code nor the line."""
+    session = Server().login()
+    url = b'/x"]\r\n* BYE at last\\'
+    answer = session.command(b"APPEND INBOX CATENATE (URL {%d+}\r\n%b)" % (len(url), url))
+    assert answer == ['NO [BADURL "/x%22%5D%0D%0A* BYE at last%5C"] Nothing there']
+    assert session.tagged('APPEND INBOX CATENATE (URL "/x/;UID=1")') == 'NO [BADURL "/x/;UID=1"] Nothing there'
+
+
+def test_recursivematch_shows_what_is_not_there_above_what_is_subscribed() -> None:
+    """RFC 5258 3.5, 5 (example 9)."""
+    session = Server().login()
+    for command in ("CREATE foo2/bar1", "SUBSCRIBE foo2/bar1", "DELETE foo2/bar1", "DELETE foo2", "UNSUBSCRIBE INBOX"):
+        assert session.ok(command)
+    said = '* LIST (\\NonExistent) "/" foo2 ("CHILDINFO" ("SUBSCRIBED"))'
+    assert session.data('LIST (SUBSCRIBED RECURSIVEMATCH) "" "%"') == [said]
+    assert session.data('LIST (SUBSCRIBED) "" "%"') == []
+
+
+def test_a_name_without_a_mailbox_can_be_created() -> None:
+    """RFC 3501 6.3.4: DELETE leaves the name for the sake of its inferiors; APPEND to it is told to create it."""
+    session = Server().login()
+    assert session.ok("CREATE a/b")
+    assert session.ok("DELETE a")
+    validity = session.data("STATUS a/b (UIDVALIDITY)")
+    assert session.tagged("APPEND a {1+}\r\nx").startswith("NO [TRYCREATE]")
+    assert session.ok("CREATE a")
+    assert session.ok("APPEND a {1+}\r\nx")
+    assert session.data('LIST "" a') == ['* LIST (\\HasChildren) "/" a']
+    assert session.data("STATUS a/b (UIDVALIDITY)") == validity
+    assert session.tagged("CREATE a").startswith("NO [ALREADYEXISTS]")
+
+
+def test_notify_tells_the_old_name_to_who_watches_both() -> None:
+    """RFC 5465 5.4."""
+    server = Server()
+    session, other = server.login(), server.login()
+    assert other.ok("CREATE x/a")
+    assert session.ok("NOTIFY SET (SUBTREE x (MailboxName)) (MAILBOXES y (MessageNew MessageExpunge MailboxName))")
+    assert other.ok("RENAME x/a x/b")
+    assert session.stirred() == ['* LIST (\\HasNoChildren) "/" x/b ("OLDNAME" (x/a))']
+    assert other.ok("RENAME x/b z")
+    assert session.stirred() == ['* LIST (\\NonExistent) "/" x/b']
+    assert other.ok("RENAME z y")
+    assert session.stirred() == ['* LIST (\\HasNoChildren) "/" y']
+    # The name stays, and another mailbox comes to be called so.
+    assert other.ok("CREATE y/in")
+    assert other.ok("DELETE y")
+    assert other.ok("CREATE y")
+    session.stirred()
+    assert other.ok("APPEND y {1+}\r\nx")
+    assert [line[: len("* STATUS y (MESSAGES 1 ")] for line in session.stirred()] == ["* STATUS y (MESSAGES 1 "]
+
+
+@pytest.mark.parametrize(
+    "command", ["SEARCH OLDER 0", "SEARCH YOUNGER 0", "SELECT INBOX ()", 'LIST "" ()', "UID SEARCH NOT OLDER 0"]
+)
+def test_what_the_grammar_has_no_room_for(command: str) -> None:
+    """RFC 5032 4: nz-number; RFC 4466 2.1, RFC 5258 6: at least one."""
+    assert filled().login("INBOX").tagged(command).startswith("BAD")
+
+
+ODD = [
+    b"Content-Type: message/rfc822\r\n\r\n" * 45 + b"x\r\n",
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" * 45 + b"\r\nx\r\n",
+    b"Content-Type: multipart/mixed\r\n\r\nx",
+    b'Content-Type: multipart/digest; boundary=""\r\n\r\nx',
+    b"Content-Type: ;;;\r\nContent-Transfer-Encoding: \xff\xfe\r\nContent-Language: ,,\r\n\r\nx",
+    b'Content-Type: message/global; x="open\r\n\r\nSubject: \xc3\xbc\r\n\r\nx',
+    b"Content-Disposition: ;\r\nFrom: a\rb <c@d>\r\nTo: ,,;\r\nCc: a:b;\r\nMessage-ID: \r\n\r\n",
+    b'From: "a\r\n b" <@r:x@y>, (c\r\nSubject: =?x?=\r\n\tb\r\n\r\n',
+    b"",
+    b"no header",
+]
+
+
+@pytest.mark.parametrize("number", range(len(ODD)))
+def test_what_is_said_of_odd_messages_is_right_by_the_grammar(number: int) -> None:
+    server = Server()
+    server.fill(ODD[number])
+    session = server.login("INBOX")
+    for item in (
+        "ENVELOPE", "BODYSTRUCTURE", "BODY", "BODY[1]", "BODY[1.1]", "BODY[1.MIME]", "BODY[1.HEADER]", "BODY[TEXT]",
+        'BODY[HEADER.FIELDS.NOT (From "x y" {2+}\r\na])]', "BINARY[]", "PREVIEW", "RFC822.HEADER",
+        "(EMAILID THREADID SAVEDATE INTERNALDATE MODSEQ RFC822.SIZE)",
+    ):  # fmt: skip
+        assert session.ok(f"FETCH 1 {item}"), item
