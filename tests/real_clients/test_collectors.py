@@ -157,7 +157,7 @@ def test_getmail_idles(account: Account, running: Running, tmp_path: Path) -> No
 
 
 @SECURITY
-@pytest.mark.parametrize("auth", ["scram-sha-256", "plain", "user", "apop"])
+@pytest.mark.parametrize("auth", ["scram-sha-256", "scram-sha-1", "cram-md5", "plain", "login", "user", "apop"])
 def test_mpop(account: Account, program: Program, tmp_path: Path, auth: str, security: str) -> None:
     _, port = account.service("pop3", security)
     account.deliver(MAIL, PLAIN)
