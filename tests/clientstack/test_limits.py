@@ -14,7 +14,7 @@ from harness.clientstack.ratelimit import RateLimits
 from harness.clientstack.store import Store
 
 from .scripted import ScriptedServer
-from .test_outbox import ONE, OPEN, QUIT, flush, outcomes, send
+from .test_outbox import ONE, OPEN, QUIT, flush, mail, outcomes, send
 
 Make = Callable[..., dict[str, Any]]
 
@@ -101,3 +101,19 @@ def test_success_after_the_limit_ends_the_back_off(outgoing: Make, tmp_path: Pat
         now += timedelta(seconds=300)
         assert outcomes(flush(settings, tmp_path, now)) == ["sent"]
         assert limited_until(send(settings, tmp_path, now), now) == 300.0
+
+
+def test_a_limit_met_on_the_way_outlives_the_success_of_the_same_message(
+    outgoing: Make, tmp_path: Path, now: datetime
+) -> None:
+    script = ONE.replace(
+        "C: DATA", "C: RCPT TO:<carol@example.test>\nS: 454 4.7.0 Too many messages, try again in 10 minutes\nC: DATA"
+    )
+    with ScriptedServer(OPEN + script + "S: 250 Ok" + QUIT) as server:
+        settings = outgoing(server.port)
+        report = send(settings, tmp_path, now, mail("m1", "bob@example.test", "carol@example.test"))
+        recipients = report["results"][0]["recipients"]
+        assert [each["outcome"] for each in recipients.values()] == ["sent", "deferred"]
+        assert limited_until(report, now) == 600.0
+        assert limited_until(flush(settings, tmp_path, now + timedelta(minutes=9)), now) == 600.0
+        assert server.connections == 1

@@ -99,6 +99,7 @@ def test_mark_done_ends_what_is_open(store: Store, now: datetime) -> None:
     assert states(queue, number) == {BOB: IN_DOUBT, CAROL: NOT_DONE}
     assert queue.mark_done(number, CAROL) == 1
     assert states(queue, number) == {BOB: IN_DOUBT, CAROL: DONE}
+    assert queue.history(number)[-1]["words"] == "marked done by hand"
     assert queue.mark_done(number) == 1
     assert queue.pending_ids() == []
     with pytest.raises(MailError, match="has no such recipient"):
@@ -120,6 +121,13 @@ def test_only_an_open_recipient_gets_another_address(store: Store, now: datetime
             queue.edit_address(number, old, new)
     queue.edit_address(number, CAROL, DAN)
     assert states(queue, number) == {BOB: DONE, DAN: NOT_DONE}
+    assert [(each["to"], each["state"], each["words"]) for each in queue.history(number)] == [
+        (BOB, NOT_DONE, "queued"),
+        (CAROL, NOT_DONE, "queued"),
+        (BOB, DONE, "accepted"),
+        (CAROL, IN_ERROR, "recipient-refused: 550 no"),
+        (DAN, NOT_DONE, f"address changed from {CAROL}"),
+    ]
     with pytest.raises(MailError, match="no message 9 in this queue"):
         queue.edit_address(9, BOB, DAN)
 
