@@ -119,12 +119,12 @@ def reads_after_a_login_in_clear() -> None:
 
 @mutant
 def takes_any_other_answer_to_starttls_for_a_refusal() -> None:
-    """Whatever is not 220 means that there is no TLS, and that the best possible is none."""
+    """Whatever is neither 220 nor a refusal means that TLS is not wanted here."""
 
     @instead(SmtpSession, "_error")
     def error(original: Any, session: SmtpSession, reply: Any, command: str) -> Any:
         made = original(session, reply, command)
-        if command == "STARTTLS" and session._settings.security == "opportunistic":
+        if command == "STARTTLS" and reply.code < 400:
             made.category = "no-tls"
         return made
 
