@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fakeservers.imap.cursor import Cursor
 from fakeservers.imap.items import Item, ItemTable
 from fakeservers.imap.mime import Part, parse
-from fakeservers.imap.spelling import nstring
+from fakeservers.imap.spelling import string
 from fakeservers.imap.texts import part_text
 from fakeservers.mailstore import Message
 
@@ -24,8 +24,9 @@ _ENOUGH = 8192
 _UNSEEN = re.compile(r"<(style|script|head)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>", re.DOTALL | re.IGNORECASE)
 
 
-def preview(message: Message) -> str | None:
-    """The beginning of the first text/plain part, else of the first text/html part; None without either."""
+def preview(message: Message) -> str:
+    """The beginning of the first text/plain part, else of the first text/html part; nothing without either: NIL would
+    mean that there may be a preview later (RFC 8970 3.2, 4)."""
     raw = message.raw
     leaves = list(_leaves(parse(raw)))
     for kind in (b"PLAIN", b"HTML"):
@@ -35,7 +36,7 @@ def preview(message: Message) -> str | None:
                 if kind == b"HTML":
                     text = html.unescape(_UNSEEN.sub(" ", text))
                 return " ".join(text.replace("\0", " ").split())[:_LONGEST].rstrip()
-    return None
+    return ""
 
 
 def _leaves(part: Part) -> list[Part]:
@@ -52,12 +53,7 @@ def _read(cursor: Cursor, session: ImapSession, name: str) -> Item:
         if cursor.word() != "LAZY":
             cursor.fail("LAZY")
         cursor.expect(b")")
-    return Item("PREVIEW", lambda view, message: b"PREVIEW " + _said(message))
-
-
-def _said(message: Message) -> bytes:
-    text = preview(message)
-    return nstring(None if text is None else text.encode("utf-8", "replace"))
+    return Item("PREVIEW", lambda view, message: b"PREVIEW " + string(preview(message).encode("utf-8", "replace")))
 
 
 ITEMS: ItemTable = {"PREVIEW": ("PREVIEW", _read)}

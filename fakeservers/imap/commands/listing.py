@@ -89,7 +89,7 @@ class List(Command):
         word = cursor.word()
         if word == "STATUS" and session.offers("LIST-STATUS"):
             cursor.space()
-            self.status = cursor.parenthesized(lambda: status_item(cursor, session))
+            self.status = _status_items(cursor, session)
         elif word in _RETURNS:
             self.returns.append(word)
         else:
@@ -264,9 +264,7 @@ class Status(Command):
         cursor.space()
         self.mailbox = cursor.mailbox()
         cursor.space()
-        self.items = cursor.parenthesized(lambda: status_item(cursor, session))
-        if not self.items:
-            cursor.fail("a status item")
+        self.items = _status_items(cursor, session)
 
     def facts(self, session: ImapSession) -> dict[str, object]:
         return {"mailbox": self.mailbox, "items": " ".join(self.items)}
@@ -302,6 +300,10 @@ def status_item(cursor: Cursor, session: ImapSession) -> str:
     if item == "HIGHESTMODSEQ":
         session.enable("CONDSTORE")
     return item
+
+
+def _status_items(cursor: Cursor, session: ImapSession) -> list[str]:
+    return cursor.parenthesized(lambda: status_item(cursor, session)) or cursor.fail("a status item")
 
 
 def status_line(session: ImapSession, mailbox: Mailbox, items: list[str]) -> bytes:

@@ -244,7 +244,15 @@ def test_notify_tells_the_old_name_to_who_watches_both() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["SEARCH OLDER 0", "SEARCH YOUNGER 0", "SELECT INBOX ()", 'LIST "" ()', "UID SEARCH NOT OLDER 0"]
+    "command",
+    [
+        "SEARCH OLDER 0",
+        "SEARCH YOUNGER 0",
+        "SELECT INBOX ()",
+        'LIST "" ()',
+        'LIST "" % RETURN (STATUS ())',
+        "UID SEARCH NOT OLDER 0",
+    ],
 )
 def test_what_the_grammar_has_no_room_for(command: str) -> None:
     """RFC 5032 4: nz-number; RFC 4466 2.1, RFC 5258 6: at least one."""
@@ -276,3 +284,10 @@ def test_what_is_said_of_odd_messages_is_right_by_the_grammar(number: int) -> No
         "(EMAILID THREADID SAVEDATE INTERNALDATE MODSEQ RFC822.SIZE)",
     ):  # fmt: skip
         assert session.ok(f"FETCH 1 {item}"), item
+
+
+def test_a_message_without_text_has_an_empty_preview() -> None:
+    """RFC 8970 3.2: NIL is for a preview that is not there yet, and for LAZY alone."""
+    server = Server()
+    server.fill(b"Content-Type: image/png\r\n\r\nx", b"\r\n")
+    assert server.login("INBOX").data("FETCH 1:2 PREVIEW") == ['* 1 FETCH (PREVIEW "")', '* 2 FETCH (PREVIEW "")']
