@@ -65,7 +65,7 @@ class MailData:
     def __init__(self, folder: Path) -> None:
         self._file = folder / FILE
         self._saved: dict[tuple[str, str], tuple[object, ...]] = {}
-        if folder.exists() and not folder.is_dir():
+        if os.path.exists(folder) and not os.path.isdir(folder):
             raise MailDataError(f"{folder} cannot be used: it is no folder")
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from os.path import isdir, isfile
 from pathlib import Path
 
 from fakeservers.nearest import unknown
@@ -83,17 +84,16 @@ def _files(wanted: Sequence[str]) -> Iterable[tuple[Path, str | None]]:
         path = Path(name)
         shipped = shipped_folder() / name
         case_file = re.sub(r"\[[^\]]*\]$", "", name)
-        if path.is_file():
+        # os.path rather than Path: what cannot be looked at is not there.
+        if isfile(path):
             yield path, None
-        elif path.is_dir() or shipped.is_dir():
-            files = scenario_files(path if path.is_dir() else shipped)
+        elif isdir(path) or isdir(shipped):
+            files = scenario_files(path if isdir(path) else shipped)
             if not files:
                 raise SelectionError(f"no scenario files (*.yaml) in {name}")
             for file in files:
                 yield file, None
-        elif (file := shipped_folder() / f"{case_file}.yaml").is_file() or (
-            file := Path(f"{case_file}.yaml")
-        ).is_file():
+        elif isfile(file := shipped_folder() / f"{case_file}.yaml") or isfile(file := Path(f"{case_file}.yaml")):
             yield file, name if case_file != name else None
         else:
             raise SelectionError(_no_case(name, _shipped_ids()))

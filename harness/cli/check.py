@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ def _chosen(files: Sequence[Path]) -> list[Path]:
         return [*scenario_files(shipped_folder()), *scenario_files(PROFILES)]
     chosen: dict[Path, None] = {}
     for file in files:
-        if file.is_dir():
+        if os.path.isdir(file):  # Path.is_dir raises for what cannot be looked at
             found = sorted(path for path in file.rglob("*") if path.suffix in (".yaml", ".yml") and path.is_file())
             if not found:
                 raise click.UsageError(f"no files *.yaml in the folder {file}")

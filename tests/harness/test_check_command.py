@@ -89,6 +89,11 @@ def test_what_is_not_there_is_an_error(
     assert words in shown.out + shown.err
 
 
+def test_a_name_that_no_file_can_have(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "x" * 5000]) == 2
+    assert "cannot be read: File name too long" in capsys.readouterr().out
+
+
 def test_a_link_that_leads_nowhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, target in (("loop.yaml", "loop.yaml"), ("gone.yaml", "nothing.yaml")):
         (tmp_path / name).symlink_to(target)

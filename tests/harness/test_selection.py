@@ -70,6 +70,11 @@ def test_a_provider_of_mailrig_is_known_where_no_scenario_uses_it(folder: Path) 
     assert select(["mine"], providers=["office365"]).ids == []
 
 
+def test_a_name_that_no_file_can_have_is_not_there() -> None:
+    with pytest.raises(SelectionError, match="no scenario, file or folder"):
+        select(["x" * 5000])
+
+
 def test_an_empty_name_is_not_the_current_folder(folder: Path) -> None:
     with pytest.raises(SelectionError, match="an empty name"):
         select([""])

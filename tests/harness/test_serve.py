@@ -180,6 +180,7 @@ def test_a_port_can_be_chosen(tmp_path: Path) -> None:
         (["--port", "http=0"], "mailrig: --port http: that service is not built yet"),
         (["--user", "alice@example.test"], "mailrig: invalid value for '--user': 'alice@example.test' has no password"),
         (["--data", "/dev/null"], "mailrig: --data: /dev/null cannot be used: it is no folder"),
+        (["--data", "x" * 5000], "mailrig: --data: "),
         (["--rules", "nosuch.yaml"], "mailrig: nosuch.yaml: cannot be read"),
     ],
 )
