@@ -227,3 +227,23 @@ def takes_greylisting_for_a_limit() -> None:
     """What concerns one recipient stops all sending."""
     about_one = re.compile("greylist|receiving", re.IGNORECASE)
     category(lambda code, text, command, right: "rate-limit" if about_one.search(text) else None)
+
+
+# --- groups of commands
+
+
+@mutant
+def takes_the_last_reply_of_a_group() -> None:
+    """Of MAIL, RCPT and DATA in one go only the reply to DATA is looked at."""
+
+    @instead(SmtpSession, "_group")
+    def group(original: Any, session: SmtpSession, mail: str, recipient: Any, outcomes: Any, *rest: Any) -> list[str]:
+        key, address = recipient
+        session.wire.send(f"{mail}\r\nRCPT TO:<{address.wire}>\r\nDATA\r\n".encode())
+        for before_data in rest:
+            before_data([key])
+        *_, reply = [session._read_reply() for _ in range(3)]
+        if reply.code != 354:
+            session._failed_transaction(reply, "DATA")
+        outcomes[key] = None
+        return [key]
