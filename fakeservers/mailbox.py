@@ -52,6 +52,8 @@ class Message:
     """The same number for every copy of one message (X-GM-MSGID, EMAILID); 0 until somebody asks."""
     saved: float | None = None
     """When it came into this mailbox (SAVEDATE), where that is not `received`."""
+    plain: bool = False
+    """It is known to hold no NUL: who sends it in a literal of IMAP need not look again."""
 
     @property
     def raw(self) -> bytes:
@@ -66,7 +68,7 @@ class Message:
         return Message(
             self.content, self.trace, self.mail_from, self.rcpt_to, flags=self.flags, received=self.received,
             parameters=self.parameters, zone=self.zone, envelope=self.envelope, structure=self.structure,
-            object_id=self.object_id,
+            object_id=self.object_id, plain=self.plain,
         )  # fmt: skip
 
 

@@ -123,7 +123,7 @@ class Append(Command):
         now = session.site.clock.now()
         added = []
         for upload, content in zip(self.uploads, contents, strict=True):
-            message = Message(content, received=now)
+            message = Message(content, received=now, plain=content is upload.content)
             if upload.flags:
                 message.flags = known_flags(mailbox, upload.flags)
             if upload.date is not None:

@@ -127,10 +127,16 @@ class Fetch(_OnMessages):
                 if whole is None:
                     yield b"* %d FETCH (%b%b" % (seq, said, end)
                 else:
-                    octets = textual(message.raw)
+                    octets = message.raw if message.plain else _looked_through(message)
                     yield b"* %d FETCH (%b%b {%d}\r\n" % (seq, said, whole, len(octets)), octets, end
 
         return Answer("fetch.ok", stream=lines())
+
+
+def _looked_through(message: Message) -> bytes:
+    octets = message.raw
+    message.plain = b"\0" not in octets
+    return octets if message.plain else textual(octets)
 
 
 def _plain(items: list[Item]) -> bool:
