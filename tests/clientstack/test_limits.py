@@ -117,3 +117,22 @@ def test_a_limit_met_on_the_way_outlives_the_success_of_the_same_message(
         assert limited_until(report, now) == 600.0
         assert limited_until(flush(settings, tmp_path, now + timedelta(minutes=9)), now) == 600.0
         assert server.connections == 1
+
+
+SPENT = "C: MAIL FROM:.*\nS: 451 4.7.0 Too many messages in this connection\n"
+
+
+def test_a_spent_connection_is_replaced_and_sets_no_limit(outgoing: Make, tmp_path: Path, now: datetime) -> None:
+    one = OPEN + ONE + "S: 250 Ok\n"
+    with ScriptedServer(one + SPENT + QUIT, one + SPENT + QUIT, one + QUIT) as server:
+        report = send(outgoing(server.port), tmp_path, now, mail("m1"), mail("m2"), mail("m3"))
+    assert (outcomes(report), report["rate_limited_until"]) == (["sent"] * 3, None)
+
+
+def test_a_connection_that_is_spent_before_it_took_anything_is_a_limit(
+    outgoing: Make, tmp_path: Path, now: datetime
+) -> None:
+    """Another one would say the same, and so on for ever."""
+    with ScriptedServer(OPEN + SPENT + QUIT) as server:
+        report = send(outgoing(server.port), tmp_path, now)
+    assert (outcomes(report), limited_until(report, now)) == (["deferred"], 300.0)

@@ -214,6 +214,18 @@ def test_imap_without_uidplus_spares_other_peoples_deletions(incoming: Make, tmp
         assert len(raws(fetch(settings, tmp_path / "2", now))) == 1
 
 
+def test_imap_what_somebody_took_away_in_between_is_asked_for_once(
+    incoming: Make, tmp_path: Path, now: datetime
+) -> None:
+    start, unseen = imap() + select(), "\\(?UNSEEN\\)?"
+    cut = start + search(unseen, " 3 4") + sizes(3, 4) + body(3) + body(4) + "C: \\S+ UID STORE .*\n!close"
+    rest = start + search("UID 3[:,]4|\\(UID 3[:,]4\\)", " 4") + search(unseen, " 4") + SEEN + OUT
+    with ScriptedServer(cut, rest, start + search(unseen, "") + OUT) as server:
+        settings = incoming(server.port, "imap")
+        handed_over = [len(fetch(settings, tmp_path, now).messages) for _ in range(3)]
+    assert handed_over == [2, 0, 0]
+
+
 def test_imap_interrupted_before_the_flag_is_finished_next_time(incoming: Make, tmp_path: Path, now: datetime) -> None:
     cut = imap() + select() + search("\\(?UNSEEN\\)?", " 4") + sizes(4) + body(4) + "C: \\S+ UID STORE .*\n!close"
     rest = imap() + select() + search("UID 4|\\(UID 4\\)", " 4") + search("\\(?UNSEEN\\)?", " 4") + SEEN + OUT

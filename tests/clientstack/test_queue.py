@@ -11,7 +11,7 @@ import pytest
 
 from harness.clientstack import MailError, Outbox, Settings, check_outgoing
 from harness.clientstack.queue import Queue
-from harness.clientstack.queued import DONE, IN_DOUBT, IN_ERROR, NOT_DONE, NewMessage
+from harness.clientstack.queued import DONE, IN_DOUBT, IN_ERROR, NOT_DONE, NOT_WRITTEN, NewMessage
 from harness.clientstack.store import Store
 
 from .scripted import ScriptedServer
@@ -130,6 +130,15 @@ def test_only_an_open_recipient_gets_another_address(store: Store, now: datetime
     ]
     with pytest.raises(MailError, match="no message 9 in this queue"):
         queue.edit_address(9, BOB, DAN)
+
+
+def test_what_was_never_written_cannot_be_resent(store: Store, now: datetime) -> None:
+    queue = Queue(store, now)
+    nobody = MailError("config", "nobody to be from")
+    [number] = queue.add_all([NewMessage("m1", "", {BOB: nobody}, NOT_WRITTEN + b"no sender", "digest")])
+    with pytest.raises(MailError, match="was never written: cause it again"):
+        queue.resend(number)
+    assert states(queue, number) == {BOB: IN_ERROR}
 
 
 def attempts(settings: dict[str, Any], state: Path, now: datetime) -> list[int]:
