@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,6 +26,7 @@ NOW = 1_790_000_000.0
 SAMPLE = 40
 LISTED = (3, 11)
 """The Python whose libraries the list is of: others read addresses and names in other ways."""
+LISTED_NODE = {"nodemailer": "10.", "imapflow": "2."}
 # Libraries ask the machine for its name: here it has no domain, as in most containers, whatever this one is called.
 START = """
 import runpy, socket, sys
@@ -35,6 +39,9 @@ runpy.run_path(sys.argv[1] + "/" + sys.argv[2], run_name="__main__")
 @pytest.fixture(params=sorted(KNOWN))
 def library(request: pytest.FixtureRequest) -> str:
     name: str = request.param
+    if name in LISTED_NODE:
+        node_modules(name)
+        return name
     if sys.version_info[:2] != LISTED:
         pytest.skip(f"the list is of the libraries of Python {'.'.join(map(str, LISTED))}")
     if name != "stdlib":
@@ -42,9 +49,27 @@ def library(request: pytest.FixtureRequest) -> str:
     return name
 
 
+def node_modules(name: str) -> str:
+    """Where node finds a library of the listed version; the test is skipped where there is none."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    places = [*os.environ.get("NODE_PATH", "").split(os.pathsep), str(Path.home() / ".cache/mailrig-node/node_modules")]
+    for file in (Path(place) / name / "package.json" for place in places if place):
+        if file.is_file():
+            version: str = json.loads(file.read_text("utf-8"))["version"]
+            if not version.startswith(LISTED_NODE[name]):
+                pytest.skip(f"the list is of {name} {LISTED_NODE[name]}x, here is {version}")
+            return str(file.parents[1])
+    pytest.skip(f"{name} is not installed")
+
+
 @pytest.fixture
-def client(library: str) -> Iterator[CommandClient]:
-    made = CommandClient([sys.executable, "-c", START, str(HERE), f"{library}_client.py"])
+def client(library: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandClient]:
+    command = [sys.executable, "-c", START, str(HERE), f"{library}_client.py"]
+    if library in LISTED_NODE:
+        monkeypatch.setenv("NODE_PATH", node_modules(library))
+        command = ["node", str(HERE / f"{library}_client.mjs")]
+    made = CommandClient(command)
     yield made
     made.close()
 
@@ -120,6 +145,7 @@ def test_the_page_tells_of_every_finding_and_names_cases_that_show_it() -> None:
     shown = {heading: cases for heading, cases in told.items() if cases}
     assert {group["finding"] for groups in KNOWN.values() for group in groups} == set(shown)
     for finding, cases in shown.items():
-        name = "aiosmtplib" if finding.startswith("aiosmtplib") else "stdlib"
+        part = finding.partition(" / ")[0]
+        name = part if part in KNOWN else "stdlib"
         for case in cases:
             assert finding in [group["finding"] for group in groups_of(case, name)], (finding, case)
