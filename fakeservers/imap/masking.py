@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["LoginMasker", "authenticate", "verb_of"]
+__all__ = ["LoginMasker", "authenticate", "mistyped", "verb_of"]
 
 MASK = b"***"
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"?|[^ "]+')
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"?|[^\0-\x20"]+')
 _LITERAL = re.compile(rb"\{\d+\+?\}\Z")
 _VERB = re.compile(rb"[^ ]+ +([A-Za-z]+)")
+_MISTYPED = re.compile(
+    rb"[\0-\x20]*(?:[^\0-\x20]+[\0-\x20]+)?(?:LOGIN|AUTHENTICATE)[\0-\x20]+[^\0-\x20]+[\0-\x20]+(?=.)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def verb_of(text: bytes) -> bytes:
@@ -22,6 +26,13 @@ def authenticate(text: bytes) -> bytes | None:
     """`tag AUTHENTICATE mechanism initial-response` with the response hidden; None when there is none."""
     words = text.split(None, 3)
     return b" ".join([*words[:3], MASK]) if len(words) > 3 else None
+
+
+def mistyped(text: bytes) -> bytes | None:
+    """A line that is no LOGIN or AUTHENTICATE but was meant for one, without a tag or with a tab, with what may be a
+    password hidden; None for others."""
+    match = _MISTYPED.match(text)
+    return match[0] + MASK if match else None
 
 
 class LoginMasker:

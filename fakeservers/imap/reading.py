@@ -191,6 +191,9 @@ class Reader:
                 return
             if verb == b"LOGIN":
                 self._masker = masking.LoginMasker()
+            elif self._connection.account is None and (shown := masking.mistyped(text)) is not None:
+                self._connection.heard(shown + b"\r\n", masked=True)
+                return
         if self._masker is not None:
             self._connection.heard(self._masker.line(text, first=not self.parts) + b"\r\n", masked=True)
             if self._masker.password and not self._masker.told:

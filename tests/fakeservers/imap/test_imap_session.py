@@ -53,6 +53,23 @@ def test_every_way_to_say_a_password(parts: tuple[str, ...]) -> None:
     assert [event.facts["tls"] for event in server.events("secret")] == [False]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"LOGIN {ALICE} hunter2", f" a LOGIN {ALICE} hunter2", f"a\tlogin {ALICE} hunter2",
+        f"a LOGIN\t{ALICE}\thunter2", f"a \0LOGIN {ALICE} hunter2", f"a LOGIN {ALICE}\rhunter2", "AUTHENTICATE PLAIN hunter2",
+    ],
+)  # fmt: skip
+def test_a_password_in_a_mistyped_command_is_hidden(line: str) -> None:
+    server = Server()
+    session = server.session()
+    assert " BAD " in session.send(f"{line}\r\n").decode()
+    assert session.connection.account is None
+    (said,) = server.said_by_client()
+    assert "hunter2" not in said
+    assert "***" in said
+
+
 def test_a_wrong_password_is_hidden_too() -> None:
     server = Server()
     assert server.session().tagged(f'LOGIN {ALICE} "hunter 2"').startswith("NO [AUTHENTICATIONFAILED]")
