@@ -57,7 +57,8 @@ def test_every_way_to_say_a_password(parts: tuple[str, ...]) -> None:
     "line",
     [
         f"LOGIN {ALICE} hunter2", f" a LOGIN {ALICE} hunter2", f"a\tlogin {ALICE} hunter2",
-        f"a LOGIN\t{ALICE}\thunter2", f"a \0LOGIN {ALICE} hunter2", f"a LOGIN {ALICE}\rhunter2", "AUTHENTICATE PLAIN hunter2",
+        f"a LOGIN\t{ALICE}\thunter2", f"a \0LOGIN {ALICE} hunter2", f"a LOGIN {ALICE}\rhunter2",
+        "AUTHENTICATE PLAIN hunter2",
     ],
 )  # fmt: skip
 def test_a_password_in_a_mistyped_command_is_hidden(line: str) -> None:
