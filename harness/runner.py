@@ -151,9 +151,15 @@ def _dialogue(line: Line) -> dict[str, Any]:
         "connection": line.connection,
         "service": line.service,
         "direction": line.direction,
-        "text": line.text[:2000],
+        "text": _shortened(line.text),
     }
     return {**shown, "tls": line.tls, **({"rule": line.rule} if line.rule else {})}
+
+
+def _shortened(text: str) -> str:
+    """Octets that are no text, as a TLS handshake in clear, fill pages and tell little: the first ones do."""
+    limit = 80 if text.count("\\x") > 20 else 2000
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
 
 
 # --- one case

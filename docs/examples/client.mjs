@@ -16,7 +16,8 @@ function result(message, error) {
   if (code && code < 500) category = "temporary";
   if (error.code === "ESOCKET" && error.syscall === "connect") category = "connect";
   const text = String(error.response ?? error.message);
-  return { message, outcome: later.includes(category) ? "deferred" : "failed", error: { category, code, enhanced: null, text } };
+  const enhanced = text.match(/^\d{3}[ -]([245]\.\d+\.\d+)/)?.[1] ?? null;
+  return { message, outcome: later.includes(category) ? "deferred" : "failed", error: { category, code, enhanced, text } };
 }
 
 async function send({ settings: { outgoing: out }, messages }) {

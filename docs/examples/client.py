@@ -1,6 +1,6 @@
 """A mail client under test in Python: smtplib behind the client command protocol."""
 
-import base64, json, smtplib, ssl, sys
+import base64, json, re, smtplib, ssl, sys
 
 FEATURES = ["send", "starttls", "implicit-tls", "auth-plain", "auth-login"]
 KINDS = [(smtplib.SMTPAuthenticationError, "authentication"), (smtplib.SMTPNotSupportedError, "tls-required"),
@@ -15,11 +15,12 @@ def result(message: dict, error: Exception | None) -> dict:
         code, text = getattr(error, "smtp_code", None), getattr(error, "smtp_error", str(error))
         stage = {smtplib.SMTPSenderRefused: "sender-refused", smtplib.SMTPDataError: "message-refused"}.get(type(error))
         category = stage or next((name for kind, name in KINDS if isinstance(error, kind)), "protocol")
-    if code and code < 500:
-        category = "temporary"
+    if code and (code < 500 or code == 530):
+        category = "temporary" if code < 500 else "tls-required" if b"STARTTLS" in text else "authentication"
     later = category in ("temporary", "timeout", "connect", "disconnected", "tls-handshake")
     text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    said = {"category": category, "code": code if code and code > 0 else None, "enhanced": None, "text": text}
+    enhanced = re.match(r"[245]\.\d+\.\d+", text)
+    said = {"category": category, "code": code if code and code > 0 else None, "enhanced": enhanced and enhanced[0], "text": text}
     outcome = "sent" if error is None else "deferred" if later else "failed"
     return {"message": message["id"], "outcome": outcome, "error": said if error else None}
 
@@ -42,7 +43,7 @@ for line in sys.stdin:
     for message in request.get("messages", []):
         try:
             problem = deliver(request["settings"]["outgoing"], message)
-        except (OSError, smtplib.SMTPException) as error:
+        except (OSError, ValueError, smtplib.SMTPException) as error:
             problem = error
         reply["results"].append(result(message, problem))
     print(json.dumps({"id": request["id"], **reply}), flush=True)

@@ -162,7 +162,7 @@ class CommandClient:
         except (ClientSilent, ClientFailed) as error:
             said = self.complaints().strip()
             raise ClientFailed(
-                f"the client did not say hello: {error}" + (f"; it wrote: {said[-500:]}" if said else "")
+                f"the client did not say hello: {error}" + (f"; it wrote: {said[-2000:]}" if said else "")
             ) from None
         self.name: str = hello["name"]
         self.version: str = hello["version"]

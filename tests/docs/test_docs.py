@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from fakeservers.conditions import fact_names
 from fakeservers.profile import Profile
 from fakeservers.yamlfile import load_model
 from harness.casefile import load_cases
 from harness.drivers import open_client
 from harness.runner import run_case
+from harness.schema import schema
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -80,10 +82,23 @@ def test_a_command_of_the_docs_works(line: str, tmp_path: Path) -> None:
         if word.startswith("result."):
             words[index] = str(tmp_path / word)
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    if "client.mjs" in line and "Cannot find module 'nodemailer'" in done.stdout:
+    said = done.stdout + done.stderr
+    if "client.mjs" in line and "Cannot find module 'nodemailer'" in said:
         pytest.skip("nodemailer is not installed")
     # The smtplib example is honest but short: scenarios may find it wanting, never the command.
-    assert done.returncode in ((0, 1) if "--client-command" in line else (0,)), done.stdout + done.stderr
+    assert done.returncode in ((0, 1) if "--client-command" in line else (0,)), said
+    assert " 0 in error" in said or words[1] != "run", said
+
+
+@pytest.mark.parametrize("kind", ["scenario", "profile"])
+def test_every_key_is_in_the_docs(kind: str) -> None:
+    code = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+    words = {
+        word for page in PAGES for part in code.findall(page.read_text("utf-8")) for word in re.findall(r"\w+", part)
+    }
+    made = schema(kind)
+    keys = {key for part in (made, *made["$defs"].values()) for key in part.get("properties", ())}
+    assert sorted({*keys, *fact_names()} - words) == []
 
 
 def test_the_examples_are_forty_lines() -> None:

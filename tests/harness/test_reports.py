@@ -11,12 +11,15 @@ from xml.etree import ElementTree
 
 import pytest
 
+from harness.casefile import load_cases
+from harness.drivers import open_client
 from harness.reports import jsonfile, junit
 from harness.reports.atomic import CannotWrite, check_writable, write_whole
 from harness.reports.record import RunRecord
 from harness.reports.text import TextReport, make_console
 from harness.reports.wording import failure_line, group, plain, safe
 from harness.results import Result
+from harness.runner import run_case
 
 
 def line(direction: str, text: str, *, step: int = 1, connection: int = 1, rule: str | None = None) -> dict[str, Any]:
@@ -302,3 +305,23 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
     assert target.read_text(encoding="utf-8") == "x"
     write_whole(Path(os.devnull), "x")
     assert not Path(os.devnull).is_file()
+
+
+def test_octets_that_are_no_text_do_not_fill_the_dialogue(tmp_path: Path) -> None:
+    """The author forgot `service: smtps`, so the client's TLS handshake comes as commands."""
+    file = tmp_path / "x.yaml"
+    file.write_text(
+        "title: x\nwhy: x\nprovider: generic\nsource: x\nsettings: {outgoing: {security: implicit}}\n"
+        "steps: [{send: , expect: {outcomes: sent}}]\n",
+        encoding="utf-8",
+    )
+    client = open_client("reference")
+    try:
+        [case] = load_cases(file)
+        result = run_case(case, client, now=1_790_000_000.0, seed=1)
+    finally:
+        client.close()
+    assert result.verdict == "fail"
+    spoken = [line["text"] for line in result.dialogue if line["direction"] == "C"]
+    assert any(text.endswith(" characters)") for text in spoken)
+    assert max(map(len, spoken)) < 200
