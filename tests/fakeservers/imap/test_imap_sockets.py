@@ -192,3 +192,23 @@ def test_a_client_that_goes_in_the_middle_of_an_answer_leaves_nothing(host: Fake
     with other.socket:
         other.tell(b"x NOOP\r\n")
         other.until(b"x OK")
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("announcement", [b"{10}", b"{10+}"])
+@pytest.mark.parametrize("after", [0, 1, 9, 11])
+def test_the_line_breaks_in_a_literal(announcement: bytes, after: int, tls: bool) -> None:
+    """So many octets behind the announcement, however they come."""
+    rule = Rule.model_validate({"name": "cut", "at": "imap.literal", "cut": {"after": after, "how": "close"}})
+    with FakeMailHost("generic", services=["imap", "imaps"], rules=[rule]) as host:
+        client = Client(host, tls=tls)
+        with client.socket:
+            client.tell(b"b APPEND INBOX %b\r\n" % announcement)
+            if b"+" not in announcement:
+                client.until(b"+ ")
+            for octet in b"0123456789\r\n"[: after or 1]:
+                client.tell(b"%c" % octet)
+            assert client.socket.recv(100) == b""
+        account = host.store.account("alice@example.test")
+        assert account is not None
+        assert not account.inbox.messages
