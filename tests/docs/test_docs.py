@@ -16,6 +16,7 @@ from fakeservers.conditions import fact_names
 from fakeservers.profile import Profile
 from fakeservers.yamlfile import load_model
 from harness.casefile import load_cases
+from harness.clientstack import load_settings
 from harness.drivers import open_client
 from harness.runner import run_case
 from harness.schema import schema
@@ -63,6 +64,16 @@ def test_a_profile_of_the_docs_loads(text: str, tmp_path: Path) -> None:
     file = tmp_path / "acme.yaml"
     file.write_text(text, encoding="utf-8")
     assert load_model(file, Profile).name == "acme"
+
+
+@each("toml")
+def test_settings_of_the_docs_load(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAIL_PASSWORD", "secret")
+    file = tmp_path / "settings.toml"
+    file.write_text(text, encoding="utf-8")
+    settings = load_settings(file)
+    assert settings.outgoing is not None
+    assert settings.outgoing.credentials.password == "secret"
 
 
 @each("python")
