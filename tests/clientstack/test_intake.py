@@ -207,6 +207,18 @@ def test_pop3_leaves_and_never_deletes_what_is_too_large(
         assert fetch(settings, tmp_path, now) == Fetched(())
 
 
+def test_pop3_a_message_whose_unique_id_is_not_told_waits_until_it_is(
+    incoming: Make, tmp_path: Path, now: datetime
+) -> None:
+    listing = "C: LIST\nS! +OK\\r\\n1 20\\r\\n2 20\\r\\n.\\r\\n\n"
+    one, both = (f"C: UIDL\nS! +OK\\r\\n{ids}2 a2\\r\\n.\\r\\n\n" for ids in ("", "1 a1\\r\\n"))
+    mail = {number: retr(number, f"Subject: {number}\\r\\n\\r\\n") for number in (1, 2)}
+    with ScriptedServer(LOGIN + listing + one + mail[2] + BYE, LOGIN + listing + both + mail[1] + BYE) as server:
+        settings = incoming(server.port, "pop3")
+        found = [raws(fetch(settings, tmp_path, now)) for _ in range(2)]
+    assert found == [[b"Subject: 2\r\n\r\n"], [b"Subject: 1\r\n\r\n"]]
+
+
 def test_pop3_without_unique_ids_one_that_cannot_be_given_does_not_hide_the_others(
     incoming: Make, tmp_path: Path, now: datetime
 ) -> None:

@@ -15,8 +15,8 @@ from harness.clientstack.queued import DONE, IN_DOUBT, IN_ERROR, NOT_DONE, NOT_W
 from harness.clientstack.store import Store
 
 from .scripted import ScriptedServer
-from .test_delivery import GROUP, grouped
-from .test_outbox import OPEN, QUIT, error_of, flush, outcomes, send
+from .test_delivery import GROUP, accepted, grouped
+from .test_outbox import ONE, OPEN, QUIT, error_of, flush, outcomes, send
 
 Make = Callable[..., dict[str, Any]]
 BOB, CAROL, DAN = "bob@example.test", "carol@example.test", "dan@example.test"
@@ -106,6 +106,18 @@ def test_mark_done_ends_what_is_open(store: Store, now: datetime) -> None:
         queue.mark_done(number, BOB)
 
 
+def test_what_became_of_one_message_is_kept_as_the_next_one_leaves(store: Store, now: datetime) -> None:
+    queue = Queue(store, now)
+    first, second = queued(queue, BOB, CAROL), queued(queue, BOB, DAN)
+    queue.record_and_send(queue.message(first), {BOB: None}, "250 Ok", second, [BOB, DAN])
+    assert states(queue, first) == {BOB: DONE, CAROL: NOT_DONE}
+    assert states(queue, second) == {BOB: IN_DOUBT, DAN: IN_DOUBT}
+    assert queue.history(first)[-1]["words"] == "accepted: 250 Ok"
+    record(queue, second, MailError("temporary", "later", code=450), BOB)
+    # A doubt once raised stays: a later refusal says nothing about the earlier attempt.
+    assert states(queue, second) == {BOB: IN_DOUBT, DAN: IN_DOUBT}
+
+
 def test_only_an_open_recipient_gets_another_address(store: Store, now: datetime) -> None:
     queue = Queue(store, now)
     number = queued(queue, BOB, CAROL)
@@ -181,3 +193,21 @@ def test_a_test_mail_needs_an_address_to_be_from(outgoing: Make, now: datetime) 
     error = check_outgoing(Settings.from_json(outgoing(1, from_address="")), None, now, to=BOB).error
     assert error is not None
     assert (error.category, error.text) == ("config", "outgoing.from_address is needed to send a test mail")
+
+
+def test_what_cannot_be_kept_is_not_sent_nor_held_against_the_message(
+    outgoing: Make, tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MailError("config", "the state file cannot be written: the disk is full")
+
+    begun = ONE.replace("!data", "!signal")
+    with ScriptedServer(OPEN + begun + "!hold", OPEN + accepted() + QUIT) as server:
+        settings = outgoing(server.port, timeout=0.5)
+        with monkeypatch.context() as broken:
+            broken.setattr(Queue, "sending", full)
+            with pytest.raises(MailError, match="the disk is full"):
+                send(settings, tmp_path, now)
+        assert server.reached.is_set()
+        assert outcomes(flush(settings, tmp_path, now)) == ["sent"]
+        assert len(server.data) == 1
