@@ -116,7 +116,7 @@ def _next_part(raw: bytes, position: int, open_parts: list[bytes]) -> tuple[int,
             del open_parts[open_parts.index(line) + 1 :]
             after = raw.find(b"\n", found.end())
             return (end if end is not None else found.start()), (after + 1 if after >= 0 else None)
-        if closing != line and closing in open_parts:
+        if closing in open_parts:
             end = end if end is not None else found.start()
             del open_parts[open_parts.index(closing) :]
     return (end if end is not None else len(raw)), None
