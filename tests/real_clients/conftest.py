@@ -103,7 +103,7 @@ def terminal(tmp_path: Path) -> Callable[..., None]:
         ours, theirs = os.openpty()
         shown = bytearray()
         with subprocess.Popen(
-            [path, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, start_new_session=True,
+            [which("setsid"), "-c", path, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path,
             env={"HOME": str(tmp_path), "TERM": "xterm", "PATH": os.environ.get("PATH", os.defpath), **env},
         ) as process:  # fmt: skip
             os.close(theirs)

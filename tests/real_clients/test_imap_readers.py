@@ -1,5 +1,5 @@
-"""Mail programs that read over IMAP: curl with its commands, imapfilter by its script, mutt and neomutt driven by their
-key bindings."""
+"""Mail programs that read over IMAP: curl with its commands, imapfilter by its script, aerc, mutt and neomutt driven by
+keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from round_trip import MAIL, PLAIN, WIRE_NAME, Account, body_of, subject_of
+from round_trip import MAIL, NAME, PLAIN, WIRE_NAME, Account, body_of, subject_of
 
 THIRD = PLAIN.replace(b"Second", b"Third").replace(b"two", b"third")
 Program = Callable[..., bytes]
@@ -71,6 +71,45 @@ def test_imapfilter(account: Account, program: Program, tmp_path: Path, security
     assert account.mail() == [(tmp_path / "fetched").read_bytes()] == [MAIL]
     assert [subject_of(message) for message in account.mail(f'"{WIRE_NAME}"')] == ["Second", "Fourth"]
     assert [flags - {"\\Recent"} for flags in account.flags(f'"{WIRE_NAME}"')] == [{"\\Flagged"}, {"work"}]
+    assert account.always_under_tls()
+
+
+def test_aerc(account: Account, terminal: Callable[..., None], tmp_path: Path, security: str) -> None:
+    """It idles all the time; each key waits for what the one before has done, on the screen or on the server."""
+    account.deliver(PLAIN)
+    with account.look() as client:
+        client.create('"Fr&APw-her"')
+    _, port = account.service("imap", security)
+    scheme = "imaps" if security == "implicit" else "imap"
+    folder = tmp_path / ".config" / "aerc"
+    folder.mkdir(parents=True)
+    (folder / "accounts.conf").touch(0o600)
+    (folder / "accounts.conf").write_text(
+        f"[there]\nsource = {scheme}://{account.user.replace('@', '%40')}:{account.password}@localhost:{port}\n"
+        f"from = <{account.user}>\ndefault = INBOX\n",
+        encoding="utf-8",
+    )
+
+    def more_comes(_: bytes) -> bool:
+        account.deliver(THIRD)
+        return True
+
+    steps: list[tuple[Callable[[bytes], object], str]] = [
+        (lambda shown: b"Second" in shown, ":flag\r"),
+        (lambda _: "\\Flagged" in account.flags()[0], ":copy Früher\r"),
+        (lambda _: account.mail("Fr&APw-her") and account.idles(), ""),
+        (more_comes, ""),
+        (lambda shown: b"Third" in shown, ":delete\r"),
+        (lambda _: len(account.mail()) == 1, f":mkdir {NAME}\r"),  # which changes to it, too
+        (lambda _: WIRE_NAME in account.mailboxes(), ":quit\r"),
+    ]
+
+    def answer(shown: bytes) -> bytes:
+        return steps.pop(0)[1].encode() if steps and steps[0][0](shown) else b""
+
+    terminal("aerc", env={"LC_ALL": "C.UTF-8", "SSL_CERT_FILE": account.ca_file}, answer=answer)
+    assert not steps
+    assert account.mail("Fr&APw-her") == [PLAIN]
     assert account.always_under_tls()
 
 
