@@ -20,7 +20,8 @@ def result(message: dict, error: Exception | None) -> dict:
     later = category in ("temporary", "timeout", "connect", "disconnected", "tls-handshake")
     text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     enhanced = re.match(r"[245]\.\d+\.\d+", text)
-    said = {"category": category, "code": code if code and code > 0 else None, "enhanced": enhanced and enhanced[0], "text": text}
+    said = {"category": category, "code": code if code and code > 0 else None, "enhanced": enhanced and enhanced[0],
+            "text": text}
     outcome = "sent" if error is None else "deferred" if later else "failed"
     return {"message": message["id"], "outcome": outcome, "error": said if error else None}
 
