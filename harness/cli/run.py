@@ -179,15 +179,15 @@ def _run(
     )
     _write(record, json_file, junit_file)
     if outcome.unusable is not None:
-        raise _no_client(outcome.unusable, command)
+        click.echo(f"mailrig: {_no_client(outcome.unusable, command)}", err=True)
     sys.exit(status)
 
 
-def _no_client(why: str, command: str | None) -> click.ClickException:
+def _no_client(why: str, command: str | None) -> str:
     if command is None:
-        return click.ClickException(why)
+        return why
     hint = f"""no scenario was run; see what it answers to the first request: echo '{HELLO}' | {command}"""
-    return click.BadParameter(f"{why}\n{hint}", param_hint="--client-command")
+    return f"--client-command: {why}\n{hint}"
 
 
 def _write(record: RunRecord, json_file: Path | None, junit_file: Path | None) -> None:
