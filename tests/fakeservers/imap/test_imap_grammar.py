@@ -24,6 +24,8 @@ def literal(text: str) -> str:
 
 
 def quoted(text: str) -> str:
+    """A line end would be the command's."""
+    text = text.replace("\r", "").replace("\n", "")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -33,7 +35,7 @@ TEXTS = st.one_of(
     ),
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
 )
-NAMES = TEXTS.flatmap(lambda text: st.sampled_from([literal(text), quoted(text.replace("\r\n", ""))]))
+NAMES = TEXTS.flatmap(lambda text: st.sampled_from([literal(text), quoted(text)]))
 UPLOADS = st.sampled_from(MAIL).map(literal)
 SETS = st.sampled_from(["1", "2", "1:*", "*", "3:1", "2,4", "9", "5:*", "$"])
 FLAGS = st.sampled_from(["", "\\Seen", "\\Deleted kw", "KW $Fwd", "\\Flagged"])
