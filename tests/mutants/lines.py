@@ -50,9 +50,10 @@ def times_the_first_octet_only() -> None:
         if wire._buffer:
             assert wire._sock is not None
             wire._sock.settimeout(None)
-            wire._buffer += wire._sock.recv(4096)
-        else:
-            original(wire)
+            if more := wire._sock.recv(4096):
+                wire._buffer += more
+                return
+        original(wire)
 
 
 @mutant
