@@ -21,8 +21,9 @@ __all__ = ["Acceptor", "Poller", "Tcp", "Watched"]
 
 HIGH, LOW = 64 * 1024, 16 * 1024
 """Octets not yet sent, above which the connection is choked, and at which it is not any more."""
-_PIECES = 1024
-"""As many as one call takes (Linux' IOV_MAX): more are short ones, which are better sent as one."""
+_PIECES = 1024 if hasattr(socket.socket, "sendmsg") else 0
+"""As many as one call takes (Linux' IOV_MAX): more are short ones, which are better sent as one. Windows has no such
+call."""
 AT_ONCE = 64
 """Connections accepted before others are served."""
 _FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
